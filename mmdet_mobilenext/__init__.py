@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MobileNeXt and SSDLite for MMDetection.
+
+Importing the package registers everything with MMDetection::
+
+    custom_imports = dict(imports=['mmdet_mobilenext'], allow_failed_imports=False)
+"""
+
+import mmcv
+import mmdet
+import mmengine
+
+from .version import __version__, check_versions
+
+check_versions(
+    dict(mmcv=mmcv.__version__, mmengine=mmengine.__version__, mmdet=mmdet.__version__)
+)
+
+from . import datasets, engine, models  # noqa: E402
+from .checkpoints.safe_loading import install_safe_loaders  # noqa: E402
+
+install_safe_loaders()
+
+__all__ = ['__version__', 'datasets', 'engine', 'models']

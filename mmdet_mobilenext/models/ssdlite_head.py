@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The SSDLite head.
+
+Sources: SSD (https://arxiv.org/abs/1512.02325), section 2.2, for matching, loss
+and hard negative mining; MobileNetV2 (https://arxiv.org/abs/1801.04381),
+section 6.2, for the separable prediction layers.
+"""
+
+import warnings
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import torch
+import torch.nn as nn
+from mmcv.cnn import ConvModule
+from mmdet.models.dense_heads import SSDHead
+from mmdet.registry import MODELS
+from mmdet.utils import InstanceList, OptConfigType, OptInstanceList, reduce_mean
+from torch import Tensor
+
+__all__ = ['SSDLiteHead']
+
+
+@MODELS.register_module(force=True)
+class SSDLiteHead(SSDHead):
+    """SSDLite head as the published detectors use it.
+
+    Built on mmdet's :class:`SSDHead`, from which it differs in that
+
+    - it can predict (``SSDHead`` of mmdet 3.2 and later never sets the
+      ``loss_cls`` that its base class reads);
+    - the depthwise convolutions of the prediction layers have a bias, and the
+      **last level is one plain 1x1 convolution** (its map is 1x1);
+    - the losses are computed for the whole batch at once and divided by the
+      number of positives of the batch: an image without boxes adds none
+      (``SSDHead`` counts it as one);
+    - feature maps that do not fit the priors are an error.
+
+    As everywhere in mmdet 3.x, the last class channel is the background.
+
+    Args:
+        num_classes (int): Number of classes without background.
+        in_channels (Sequence[int]): Channels of each level.
+        anchor_generator (dict): Config of the priors.
+        bbox_coder (dict): Config of the box coder. Defaults to SSD's
+            variances 0.1 and 0.2, without clipping boxes at the border.
+        loss_cls (dict): Config of the classification loss, per prior.
+            Defaults to cross entropy.
+        loss_bbox (dict): Config of the regression loss, summed over the
+            coordinates of the positives. Defaults to smooth L1, beta 1.
+        sync_num_pos (bool): Over how many positives the losses are divided in
+            distributed training: the mean over all processes (True), so that
+            two processes equal one with the double batch, or those of the
+            process alone (False), as the MobileNeXt authors trained.
+            Defaults to True.
+        conv_cfg (dict, optional): Config of the convolutions.
+        norm_cfg (dict): Config of the norms. Defaults to ``dict(type='BN')``.
+        act_cfg (dict): Config of the activations.
+            Defaults to ``dict(type='ReLU6')``.
+        train_cfg (dict, optional): ``assigner`` and ``neg_pos_ratio``.
+        test_cfg (dict, optional): ``score_thr``, ``nms``, ``max_per_img``.
+        init_cfg (dict or list[dict]): Initialization config. Defaults to
+            xavier uniform with bias 0.
+
+    Example:
+        >>> import torch
+        >>> head = SSDLiteHead(
+        ...     num_classes=20, in_channels=(96, 64),
+        ...     anchor_generator=dict(
+        ...         type='SSDLitePriorGenerator', strides=[160, 320], min_sizes=[100, 200],
+        ...         max_sizes=[200, 300], ratios=[[2], [2]], input_size=320)).eval()
+        >>> cls_scores, bbox_preds = head((torch.rand(1, 96, 2, 2), torch.rand(1, 64, 1, 1)))
+        >>> [tuple(s.shape) for s in cls_scores]
+        [(1, 84, 2, 2), (1, 84, 1, 1)]
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: Sequence[int],
+        anchor_generator: dict,
+        bbox_coder: dict = dict(
+            type='DeltaXYWHBBoxCoder',
+            target_means=[0.0, 0.0, 0.0, 0.0],
+            target_stds=[0.1, 0.1, 0.2, 0.2],
+            clip_border=False,
+        ),
+        loss_cls: dict = dict(type='CrossEntropyLoss'),
+        loss_bbox: dict = dict(type='SmoothL1Loss', beta=1.0),
+        sync_num_pos: bool = True,
+        conv_cfg: OptConfigType = None,
+        norm_cfg: dict = dict(type='BN'),
+        act_cfg: dict = dict(type='ReLU6'),
+        train_cfg: OptConfigType = None,
+        test_cfg: OptConfigType = None,
+        init_cfg: dict = dict(type='Xavier', layer='Conv2d', distribution='uniform', bias=0),
+    ) -> None:
+        if train_cfg is not None:
+            train_cfg = dict(dict(allowed_border=-1, pos_weight=-1, neg_pos_ratio=3), **train_cfg)
+        super().__init__(
+            num_classes=num_classes,
+            in_channels=in_channels,
+            use_depthwise=True,
+            conv_cfg=conv_cfg,
+            norm_cfg=norm_cfg,
+            act_cfg=act_cfg,
+            anchor_generator=anchor_generator,
+            bbox_coder=bbox_coder,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
+        self.loss_cls = MODELS.build(loss_cls)
+        self.loss_bbox = MODELS.build(loss_bbox)
+        self.sync_num_pos = sync_num_pos
+
+    def _init_layers(self) -> None:
+        """Build a classification and a regression branch for each level."""
+        if len(self.in_channels) != len(self.num_base_priors):
+            raise ValueError(
+                f'in_channels has {len(self.in_channels)} levels, but the priors have '
+                f'{len(self.num_base_priors)}'
+            )
+        self.cls_convs = nn.ModuleList()
+        self.reg_convs = nn.ModuleList()
+        last_level = len(self.in_channels) - 1
+        for level, (channels, num_priors) in enumerate(zip(self.in_channels, self.num_base_priors)):
+            separable = level != last_level
+            self.cls_convs.append(
+                self._make_branch(channels, num_priors * self.cls_out_channels, separable)
+            )
+            self.reg_convs.append(self._make_branch(channels, num_priors * 4, separable))
+
+    def _make_branch(self, channels: int, out_channels: int, separable: bool) -> nn.Sequential:
+        layers: List[nn.Module] = []
+        if separable:
+            with warnings.catch_warnings():
+                # A bias before a norm has no effect, but was published.
+                warnings.filterwarnings('ignore', message='Unnecessary conv bias')
+                layers.append(
+                    ConvModule(
+                        channels,
+                        channels,
+                        3,
+                        padding=1,
+                        groups=channels,
+                        bias=True,
+                        conv_cfg=self.conv_cfg,
+                        norm_cfg=self.norm_cfg,
+                        act_cfg=self.act_cfg,
+                    )
+                )
+        layers.append(nn.Conv2d(channels, out_channels, 1))
+        return nn.Sequential(*layers)
+
+    def forward(self, x: Tuple[Tensor, ...]) -> Tuple[List[Tensor], List[Tensor]]:
+        """Predict class scores and box offsets.
+
+        Args:
+            x (tuple[Tensor]): Levels, (N, in_channels[i], H_i, W_i).
+
+        Returns:
+            tuple[list[Tensor], list[Tensor]]: Class scores before the softmax,
+            (N, num_base_priors[i] * (num_classes + 1), H_i, W_i), background
+            last, and box offsets, (N, num_base_priors[i] * 4, H_i, W_i).
+
+        Raises:
+            ValueError: If the number of levels differs from that of the head.
+        """
+        if len(x) != len(self.cls_convs):
+            raise ValueError(
+                f'the head was built for {len(self.cls_convs)} levels, but received {len(x)}'
+            )
+        return super().forward(x)
+
+    def loss_by_feat(
+        self,
+        cls_scores: List[Tensor],
+        bbox_preds: List[Tensor],
+        batch_gt_instances: InstanceList,
+        batch_img_metas: List[dict],
+        batch_gt_instances_ignore: OptInstanceList = None,
+    ) -> Dict[str, Tensor]:
+        """Losses of a batch.
+
+        Args:
+            cls_scores (list[Tensor]): Class scores, see :meth:`forward`.
+            bbox_preds (list[Tensor]): Box offsets, see :meth:`forward`.
+            batch_gt_instances (list[InstanceData]): ``bboxes``, (n, 4) xyxy in
+                pixels of the input, and ``labels``, (n,), of each image.
+            batch_img_metas (list[dict]): Meta of each image.
+            batch_gt_instances_ignore (list[InstanceData], optional): Boxes to
+                ignore, if the assigner knows such.
+
+        Returns:
+            dict[str, Tensor]: ``loss_cls`` and ``loss_bbox``, scalars.
+        """
+        featmap_sizes = [tuple(s.shape[-2:]) for s in cls_scores]
+        self._check_featmap_sizes(featmap_sizes, batch_img_metas)
+        anchor_list, valid_flag_list = self.get_anchors(
+            featmap_sizes, batch_img_metas, device=cls_scores[0].device
+        )
+        labels, label_weights, bbox_targets, _, _ = self.get_targets(
+            anchor_list,
+            valid_flag_list,
+            batch_gt_instances,
+            batch_img_metas,
+            batch_gt_instances_ignore=batch_gt_instances_ignore,
+        )
+        labels = torch.cat(labels, 1)
+        label_weights = torch.cat(label_weights, 1)
+        bbox_targets = torch.cat(bbox_targets, 1)
+        # Losses in float32 also under mixed precision.
+        cls_score = self._flatten(cls_scores, self.cls_out_channels).float()
+        bbox_pred = self._flatten(bbox_preds, 4).float()
+
+        is_pos = labels < self.num_classes
+        num_pos = is_pos.sum().float()
+        if self.sync_num_pos:
+            num_pos = reduce_mean(num_pos)
+        # No positives at all: no loss, rather than 0 / 0.
+        avg_factor = num_pos.clamp(min=torch.finfo(torch.float32).eps)
+
+        loss_cls = self.loss_cls(
+            cls_score.reshape(-1, self.cls_out_channels),
+            labels.reshape(-1),
+            reduction_override='none',
+        ).reshape(labels.shape)
+        loss_cls = loss_cls * label_weights
+        is_hard_neg = self._mine_hard_negatives(loss_cls.detach(), is_pos, label_weights > 0)
+        loss_cls = (loss_cls * (is_pos | is_hard_neg)).sum() / avg_factor
+
+        if self.reg_decoded_bbox:
+            anchors = torch.cat(anchor_list[0]).expand(len(labels), -1, -1)
+            pos_pred = self.bbox_coder.decode(anchors[is_pos], bbox_pred[is_pos])
+        else:
+            pos_pred = bbox_pred[is_pos]
+        loss_bbox = self.loss_bbox(
+            pos_pred, bbox_targets[is_pos], reduction_override='none'
+        ).sum() / avg_factor
+        return dict(loss_cls=loss_cls, loss_bbox=loss_bbox)
+
+    @staticmethod
+    def _flatten(levels: List[Tensor], channels: int) -> Tensor:
+        """Level maps (N, A * C, H, W) to one tensor (N, priors, C)."""
+        return torch.cat(
+            [m.permute(0, 2, 3, 1).reshape(len(m), -1, channels) for m in levels], 1
+        )
+
+    def _mine_hard_negatives(self, loss: Tensor, is_pos: Tensor, is_valid: Tensor) -> Tensor:
+        """Choose per image the negatives with the largest background loss.
+
+        Args:
+            loss (Tensor): Classification loss of each prior, (N, priors).
+            is_pos (Tensor): Which priors are matched, (N, priors), bool.
+            is_valid (Tensor): Which priors count at all, (N, priors), bool.
+
+        Returns:
+            Tensor: Which priors are hard negatives, (N, priors), bool: at most
+            ``neg_pos_ratio`` for each positive of the image.
+        """
+        is_candidate = is_valid & ~is_pos
+        num_wanted = self.train_cfg['neg_pos_ratio'] * is_pos.sum(1, keepdim=True)
+        order = loss.masked_fill(~is_candidate, float('-inf')).argsort(1, descending=True)
+        rank = torch.empty_like(order).scatter_(
+            1, order, torch.arange(loss.shape[1], device=loss.device).expand_as(order)
+        )
+        return is_candidate & (rank < num_wanted)
+
+    def predict_by_feat(
+        self,
+        cls_scores: List[Tensor],
+        bbox_preds: List[Tensor],
+        score_factors: Optional[List[Tensor]] = None,
+        batch_img_metas: Optional[List[dict]] = None,
+        cfg: OptConfigType = None,
+        rescale: bool = False,
+        with_nms: bool = True,
+    ) -> InstanceList:
+        """Turn the head's outputs into detections.
+
+        Args:
+            cls_scores (list[Tensor]): Class scores, see :meth:`forward`.
+            bbox_preds (list[Tensor]): Box offsets, see :meth:`forward`.
+            score_factors (list[Tensor], optional): Not used by SSD.
+            batch_img_metas (list[dict], optional): Meta of each image.
+            cfg (dict, optional): Replaces ``test_cfg``.
+            rescale (bool): Return boxes in pixels of the original image.
+                Defaults to False.
+            with_nms (bool): Defaults to True.
+
+        Returns:
+            list[InstanceData]: ``bboxes`` (n, 4) xyxy in pixels, ``scores``
+            (n,) and ``labels`` (n,) of each image.
+        """
+        featmap_sizes = [tuple(s.shape[-2:]) for s in cls_scores]
+        self._check_featmap_sizes(featmap_sizes, batch_img_metas)
+        return super().predict_by_feat(
+            cls_scores, bbox_preds, score_factors, batch_img_metas, cfg, rescale, with_nms
+        )
+
+    def _check_featmap_sizes(
+        self, featmap_sizes: Sequence[Tuple[int, int]], batch_img_metas: Sequence[dict]
+    ) -> None:
+        meta = batch_img_metas[0]
+        shape = meta.get('batch_input_shape', meta.get('pad_shape', meta['img_shape']))
+        check = getattr(self.prior_generator, 'check_featmap_sizes', None)
+        if check is not None:
+            check(featmap_sizes, tuple(shape[:2]))
