@@ -2,7 +2,7 @@
 # The published schedule cut to the same 348 epochs: the set is 5,011 images.
 _base_ = [
     './_base_/models/ssdlite_mobilenext.py', './_base_/datasets/voc07_ssd320.py',
-    './_base_/schedules/ssdlite_1xb24_240k.py', './_base_/default_runtime.py'
+    './_base_/schedules/ssdlite_1xb24_240k.py'
 ]
 
 max_iters = 72660

@@ -287,7 +287,8 @@ class MobileNeXt(BaseModule):
     def init_weights(self) -> None:
         """Initialize the weights; a ``Pretrained`` checkpoint is first checked
         key by key (mmengine alone would only warn)."""
-        check_pretrained_init(self)
+        if not self.is_init:
+            check_pretrained_init(self)
         super().init_weights()
 
     # Running --------------------------------------------------------------

@@ -1,4 +1,6 @@
 # Published schedule on one GPU: batch 24, 240,000 iterations.
+_base_ = '../default_runtime.py'
+
 max_iters = 240000
 train_cfg = dict(
     type='IterBasedTrainLoop', max_iters=max_iters, val_interval=10000)

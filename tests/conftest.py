@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+# Before torch is loaded: see tools/train.py.
+os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+
+import mmdet_mobilenext  # noqa: F401
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / 'tests'))
+
+
+@pytest.fixture(autouse=True, scope='session')
+def _default_scope():
+    """mmdet's registries, also for fixtures of modules."""
+    init_default_scope('mmdet')
+
+
+@pytest.fixture(autouse=True)
+def _same_every_time():
+    """One seed and one scope for every test."""
+    torch.manual_seed(0)
+    init_default_scope('mmdet')
+
+
+@pytest.fixture(scope='session')
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope='session')
+def configs() -> Path:
+    """The configs of the checkout."""
+    return ROOT / 'configs'
