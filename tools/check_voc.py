@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Check VOC-format data sets: lists, files, XML, boxes, and every image decoded in full."""
+
+import argparse
+import os.path as osp
+import sys
+from collections.abc import Sequence
+
+from mmengine.config import Config, DictAction
+
+from mmdet_mobilenext.datasets.checks import (
+    VOC_CLASSES,
+    DataCheckError,
+    VOCSource,
+    check_sources,
+    sources_from_config,
+)
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', nargs='?', help='config whose data sets are checked')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='key=value overrides')
+    parser.add_argument('--data-root', help='folder with JPEGImages and Annotations in it')
+    parser.add_argument(
+        '--split', nargs='+', help='split file(s): a path, or a name such as trainval'
+    )
+    parser.add_argument('--classes', nargs='+', default=VOC_CLASSES, help='default: the 20 of VOC')
+    parser.add_argument('--img-subdir', default='JPEGImages')
+    parser.add_argument('--ann-subdir', default='Annotations')
+    parser.add_argument('--unknown-classes', choices=('error', 'ignore'))
+    parser.add_argument('--no-decode', action='store_true', help='do not decode the images')
+    parser.add_argument('--json', metavar='FILE', help='write the report to FILE as well')
+    args = parser.parse_args(argv)
+    if bool(args.config) == bool(args.data_root):
+        parser.error('give either CONFIG or --data-root')
+    if bool(args.data_root) != bool(args.split):
+        parser.error('--data-root and --split go together')
+    if args.cfg_options and not args.config:
+        parser.error('--cfg-options needs CONFIG')
+    return args
+
+
+def get_sources(args: argparse.Namespace) -> tuple[list[VOCSource], str]:
+    """Return the data sets to check and how to take unknown classes."""
+    if args.config:
+        cfg = Config.fromfile(args.config, import_custom_modules=False)
+        cfg.merge_from_dict(args.cfg_options or {})
+        # Asked for by hand, the check runs even where the config switches it off for training.
+        options = cfg.get('data_check', None) or {}
+        unknown = options.get('unknown_classes', 'error') if isinstance(options, dict) else 'error'
+        return sources_from_config(cfg), args.unknown_classes or unknown
+    sources = []
+    for split in args.split:
+        if not osp.isfile(split) and not osp.dirname(split):
+            split = f'{osp.splitext(split)[0]}.txt'
+            split = osp.join(args.data_root, 'ImageSets', 'Main', split)
+        sources.append(
+            VOCSource(
+                data_root=args.data_root,
+                ann_file=split,
+                sub_data_root=args.data_root,
+                img_subdir=args.img_subdir,
+                ann_subdir=args.ann_subdir,
+                classes=tuple(args.classes),
+            )
+        )
+    return sources, args.unknown_classes or 'error'
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check, print, and return the exit code: 0 without problems, 1 with."""
+    args = parse_args(argv)
+    # A file name that the terminal cannot show must not end the check.
+    sys.stdout.reconfigure(errors='backslashreplace')
+    try:
+        sources, unknown_classes = get_sources(args)
+        report = check_sources(
+            sources,
+            decode='none' if args.no_decode else 'full',
+            unknown_classes=unknown_classes,
+            progress=True,
+        )
+    except (DataCheckError, FileNotFoundError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    print(report)
+    if args.json:
+        report.write_json(args.json)
+    return 0 if report.ok else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
