@@ -54,8 +54,10 @@ def convert_state_dict(
     if not_tensors:
         raise ValueError(f'not a state dict: these entries are no tensors: {not_tensors[:10]}')
     converted, unknown, expected, info = SOURCES[source].convert(state_dict)
-    report = compare_state_dicts(expected, {**converted, **unknown}, strict_counters=True)
-    report.raise_if_bad(f'cannot convert this checkpoint as {source!r}')
+    report = compare_state_dicts(expected, {**converted, **unknown})
+    # Counters of batch norms are optional when a checkpoint is loaded, not here.
+    report.missing += [k for k in expected if k not in converted and k not in report.missing]
+    report.raise_if_bad(f'the checkpoint and the {source!r} format')
     return converted, info
 
 

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training and testing: entry points, hooks and checks of the environment."""
+
+from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .memory_format_hook import MemoryFormatHook
+from .non_finite_loss_hook import NonFiniteLossError, NonFiniteLossHook
+from .run_header_hook import RunHeaderHook
+from .strict_load_hook import StrictLoadHook
+
+__all__ = [
+    'AtomicCheckpointHook',
+    'MemoryFormatHook',
+    'NonFiniteLossError',
+    'NonFiniteLossHook',
+    'RunHeaderHook',
+    'StrictLoadHook',
+]

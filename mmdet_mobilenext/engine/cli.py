@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tools have in common."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+from mmdet_mobilenext.checkpoints.safe_loading import CheckpointFileError, UnsafeCheckpointError
+from mmdet_mobilenext.checkpoints.strict import CheckpointKeyError
+from mmdet_mobilenext.datasets.checks import DataCheckError
+
+from .environment import EnvironmentCheckError
+from .non_finite_loss_hook import NonFiniteLossError
+
+__all__ = ['stop_on_expected_errors']
+
+# Errors whose message tells all; a traceback would only hide it.
+EXPECTED_ERRORS = (
+    CheckpointFileError,
+    CheckpointKeyError,
+    DataCheckError,
+    EnvironmentCheckError,
+    FileExistsError,
+    FileNotFoundError,
+    NonFiniteLossError,
+    UnsafeCheckpointError,
+)
+
+
+@contextlib.contextmanager
+def stop_on_expected_errors() -> Iterator[None]:
+    """Turn expected errors into their message on stderr and exit code 1.
+
+    Example:
+        >>> with stop_on_expected_errors():
+        ...     pass
+    """
+    try:
+        yield
+    except EXPECTED_ERRORS as error:
+        print(f'\n{type(error).__name__}: {error}', file=sys.stderr, flush=True)
+        sys.exit(1)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters and multiply-adds of a model."""
+
+from typing import Tuple
+
+import torch
+import torch.nn as nn
+from torch.utils.flop_counter import FlopCounterMode
+
+__all__ = ['count_madds', 'count_parameters']
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of parameters.
+
+    Args:
+        model (nn.Module): Any model.
+
+    Returns:
+        int: Number of scalars.
+
+    Example:
+        >>> count_parameters(nn.Linear(3, 2))
+        8
+    """
+    return sum(p.numel() for p in model.parameters())
+
+
+def count_madds(model: nn.Module, input_shape: Tuple[int, int]) -> int:
+    """Multiply-adds of all convolutions and linear layers for one image,
+    without norms, activations and biases (the way the papers count).
+
+    Args:
+        model (nn.Module): A detector (its ``_forward`` is run) or any module.
+        input_shape (tuple[int, int]): Height and width in pixels.
+
+    Returns:
+        int: Multiply-adds.
+
+    Example:
+        >>> count_madds(nn.Conv2d(3, 8, 1), (10, 10))
+        2400
+    """
+    parameter = next(model.parameters())
+    image = torch.zeros(1, 3, *input_shape, device=parameter.device, dtype=parameter.dtype)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            (model._forward if hasattr(model, '_forward') else model)(image)
+    finally:
+        model.train(was_training)
+    return counter.get_total_flops() // 2

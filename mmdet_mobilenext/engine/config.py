@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a config file and command-line options to the config of a run."""
+
+from __future__ import annotations
+
+import os.path as osp
+from collections.abc import Mapping
+
+import torch
+from mmengine.config import Config
+
+__all__ = ['load_config', 'set_data_root']
+
+
+def load_config(
+    path: str,
+    cfg_options: Mapping | None = None,
+    work_dir: str | None = None,
+    launcher: str = 'none',
+) -> Config:
+    """Load a config and put the command line on top.
+
+    Args:
+        path (str): Config file.
+        cfg_options (Mapping, optional): Overrides. ``data_root`` also reaches
+            the data sets, where mmengine alone would only change the variable.
+        work_dir (str, optional): Folder of logs and checkpoints. Defaults to
+            the config's own or ``work_dirs/{config name}``.
+        launcher (str): ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+            Defaults to ``'none'``.
+
+    Returns:
+        Config: Ready for a runner.
+
+    Raises:
+        FileNotFoundError: If there is no such config file.
+    """
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'no config file {path!r}: configs are in configs/')
+    cfg = Config.fromfile(path)
+    old_root = cfg.get('data_root')
+    if cfg_options:
+        cfg.merge_from_dict(dict(cfg_options))
+    if cfg.get('data_root') != old_root:
+        set_data_root(cfg, old_root, cfg.data_root)
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(path))[0])
+    cfg.launcher = launcher
+    if not torch.cuda.is_available():
+        # NCCL is for GPUs only.
+        cfg.setdefault('env_cfg', dict()).setdefault('dist_cfg', dict())['backend'] = 'gloo'
+    return cfg
+
+
+def set_data_root(cfg: Config, old: str | None, new: str) -> None:
+    """Move all data sets of a config from one root to another.
+
+    Args:
+        cfg (Config): Changed in place.
+        old (str, optional): Root that is replaced.
+        new (str): Root that replaces it.
+
+    Example:
+        >>> cfg = Config(dict(test_dataloader=dict(dataset=dict(data_root='a'))))
+        >>> set_data_root(cfg, 'a', 'b')
+        >>> cfg.test_dataloader.dataset.data_root
+        'b'
+    """
+
+    def visit(node: object) -> None:
+        if isinstance(node, dict):
+            if node.get('data_root') == old and old is not None:
+                node['data_root'] = new
+            for value in node.values():
+                visit(value)
+        elif isinstance(node, (list, tuple)):
+            for value in node:
+                visit(value)
+
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        visit(cfg.get(key))

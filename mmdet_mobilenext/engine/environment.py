@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must be true of the machine before a run starts."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from mmengine.config import Config
+
+__all__ = ['EnvironmentCheckError', 'check_environment']
+
+
+class EnvironmentCheckError(RuntimeError):
+    """The machine cannot do what the run needs."""
+
+
+def check_environment(cfg: Config) -> None:
+    """Check mmcv's operators and mixed precision against the device.
+
+    Args:
+        cfg (Config): Config of the run.
+
+    Raises:
+        EnvironmentCheckError: If mmcv was built without CUDA on a machine with
+            a GPU, or mixed precision is asked for without one.
+    """
+    if torch.cuda.is_available():
+        from mmcv.ops import get_compiling_cuda_version
+
+        compiled_with = get_compiling_cuda_version()
+        if compiled_with == 'not available':
+            raise EnvironmentCheckError(
+                f'this machine has a GPU ({torch.cuda.get_device_name()}), but mmcv was built '
+                'without CUDA operators and would fail in the first NMS: build it again with '
+                '`FORCE_CUDA=1 pip install --no-build-isolation --no-cache-dir --force-reinstall '
+                '--no-deps onedl-mmcv` (needs nvcc), or hide the GPU with CUDA_VISIBLE_DEVICES='
+            )
+    elif cfg.get('optim_wrapper', {}).get('type') == 'AmpOptimWrapper':
+        raise EnvironmentCheckError(
+            'mixed precision (--amp) needs a GPU, and this machine has none: leave --amp out'
+        )
+    if cfg.get('launcher', 'none') == 'pytorch' and 'RANK' not in os.environ:
+        raise EnvironmentCheckError(
+            '--launcher pytorch needs torchrun: use tools/dist_train.sh or tools/dist_test.sh'
+        )

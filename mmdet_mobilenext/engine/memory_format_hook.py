@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""channels_last where it is faster."""
+
+import torch
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+__all__ = ['MemoryFormatHook', 'to_channels_last']
+
+
+def to_channels_last(model: torch.nn.Module) -> torch.nn.Module:
+    """Lay out all 4-d weights in channels_last; convolutions then produce
+    channels_last activations from any input.
+
+    Args:
+        model (nn.Module): Changed in place.
+
+    Returns:
+        nn.Module: The same model.
+
+    Example:
+        >>> conv = to_channels_last(torch.nn.Conv2d(4, 8, 3))
+        >>> conv.weight.is_contiguous(memory_format=torch.channels_last)
+        True
+    """
+    return model.to(memory_format=torch.channels_last)
+
+
+@HOOKS.register_module(force=True)
+class MemoryFormatHook(Hook):
+    """Run the model in channels_last memory format.
+
+    Args:
+        channels_last (bool | str): True, False, or ``'auto'``: on the CPU,
+            where depthwise and pointwise convolutions are measurably faster
+            (see docs of ``tools/benchmark_speed.py``), and on GPUs under mixed
+            precision, whose kernels want it. Defaults to ``'auto'``.
+
+    Raises:
+        ValueError: For another value.
+
+    Example:
+        >>> MemoryFormatHook(channels_last=False).channels_last
+        False
+    """
+
+    # After weights are loaded, before anything runs.
+    priority = 'VERY_LOW'
+
+    def __init__(self, channels_last='auto') -> None:
+        if channels_last not in (True, False, 'auto'):
+            raise ValueError(
+                f"channels_last must be True, False or 'auto', but received {channels_last!r}"
+            )
+        self.channels_last = channels_last
+
+    def _apply(self, runner: Runner) -> None:
+        wanted = self.channels_last
+        if wanted == 'auto':
+            on_cpu = next(runner.model.parameters()).device.type == 'cpu'
+            amp = type(runner.optim_wrapper).__name__ == 'AmpOptimWrapper'
+            wanted = on_cpu or amp
+        if wanted:
+            to_channels_last(runner.model)
+
+    def before_train(self, runner: Runner) -> None:
+        """Lay out the weights before training."""
+        self._apply(runner)
+
+    def before_val(self, runner: Runner) -> None:
+        """Lay out the weights before a validation without training."""
+        self._apply(runner)
+
+    def before_test(self, runner: Runner) -> None:
+        """Lay out the weights before testing."""
+        self._apply(runner)

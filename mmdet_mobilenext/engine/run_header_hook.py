@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One line at the start of a run that says what is going to happen."""
+
+from typing import Optional, Tuple
+
+import torch
+from mmdet.registry import HOOKS
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from .complexity import count_madds, count_parameters
+
+__all__ = ['RunHeaderHook', 'effective_batch_size', 'input_shape_of']
+
+
+def effective_batch_size(runner: Runner) -> int:
+    """Images per optimizer step, over all processes and accumulated steps.
+
+    Args:
+        runner (Runner): A runner with a built train loop.
+
+    Returns:
+        int: Images.
+    """
+    batch_size = runner.train_dataloader.batch_size
+    accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+    return batch_size * runner.world_size * accumulated
+
+
+def input_shape_of(pipeline: list) -> Optional[Tuple[int, int]]:
+    """Height and width in pixels that a pipeline resizes to.
+
+    Args:
+        pipeline (list): Transform configs.
+
+    Returns:
+        tuple[int, int] | None: None if there is no ``Resize``.
+
+    Example:
+        >>> input_shape_of([dict(type='Resize', scale=(320, 240))])
+        (240, 320)
+    """
+    for transform in pipeline:
+        if transform.get('type') == 'Resize' and 'scale' in transform:
+            scale = transform['scale']
+            return (scale, scale) if isinstance(scale, int) else (scale[1], scale[0])
+    return None
+
+
+@HOOKS.register_module(force=True)
+class RunHeaderHook(Hook):
+    """Log data set sizes, device, parameters, multiply-adds, effective batch,
+    learning rate and epochs in one line, before training or testing.
+
+    Example:
+        >>> RunHeaderHook().priority
+        'LOW'
+    """
+
+    priority = 'LOW'
+
+    def before_train(self, runner: Runner) -> None:
+        """Log the line for a training run."""
+        images = len(runner.train_dataloader.dataset)
+        batch_size = effective_batch_size(runner)
+        lr = next(iter(runner.optim_wrapper.get_lr().values()))[0]
+        base_lr = runner.optim_wrapper.optimizer.param_groups[0].get('initial_lr', lr)
+        parts = [f'train {images:,} images']
+        if runner.val_loop is not None:
+            parts.append(f'val {len(runner.val_dataloader.dataset):,} images')
+        parts += [*self._model_parts(runner), f'batch {batch_size}', f'lr {base_lr:g}']
+        iterations = runner.max_iters
+        parts.append(f'{iterations:,} iterations = {iterations * batch_size / images:.1f} epochs')
+        if runner.iter:
+            parts.append(f'from iteration {runner.iter:,}')
+        runner.logger.info(' | '.join(parts))
+
+    def before_test(self, runner: Runner) -> None:
+        """Log the line for a test run."""
+        images = len(runner.test_dataloader.dataset)
+        runner.logger.info(' | '.join([f'test {images:,} images', *self._model_parts(runner)]))
+
+    def _model_parts(self, runner: Runner) -> list:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = getattr(model, 'module', model)  # test-time augmentation
+        device = next(model.parameters()).device
+        if device.type == 'cuda':
+            name = torch.cuda.get_device_name(device)
+        else:
+            name = f'{device.type}, {torch.get_num_threads()} threads'
+        if runner.world_size > 1:
+            name = f'{runner.world_size} x {name}'
+        parts = [name, f'{count_parameters(model) / 1e6:.3f} M parameters']
+        dataset = runner.cfg.get('test_dataloader') or runner.cfg.get('val_dataloader') or {}
+        shape = input_shape_of(dataset.get('dataset', {}).get('pipeline', []))
+        if shape is not None:
+            madds = count_madds(model, shape)
+            parts.append(f'{madds / 1e6:.1f} M multiply-adds at {shape[1]}x{shape[0]}')
+        return parts

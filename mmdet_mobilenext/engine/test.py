@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Testing: the work behind ``tools/test.py``."""
+
+from __future__ import annotations
+
+import os.path as osp
+
+from mmdet.evaluation import DumpDetResults
+from mmengine.config import Config, ConfigDict
+
+from mmdet_mobilenext.datasets.checks import check_dataset_cfgs
+
+from .environment import check_environment
+from .train import build_runner, check_load_from
+
+__all__ = ['test']
+
+
+def test(
+    cfg: Config,
+    checkpoint: str,
+    out: str | None = None,
+    show_dir: str | None = None,
+    tta: bool = False,
+) -> dict[str, float]:
+    """Test a detector.
+
+    Args:
+        cfg (Config): Config of the run, see :func:`load_config`.
+        checkpoint (str): Weights, which must match key by key.
+        out (str, optional): Pickle file for the predictions.
+        show_dir (str, optional): Folder for pictures of ground truth (left)
+            and predictions (right).
+        tta (bool): Test-time augmentation: the image and its mirror image.
+            Defaults to False.
+
+    Returns:
+        dict[str, float]: Metrics, such as ``pascal_voc/mAP`` in 0..1.
+
+    Raises:
+        ValueError: For an ``out`` that is no pickle file, or a config without
+            ``tta_model``.
+        DataCheckError, EnvironmentCheckError, FileNotFoundError: Before any
+            work.
+    """
+    if out is not None and not out.endswith(('.pkl', '.pickle')):
+        raise ValueError(f'--out must be a .pkl or .pickle file, but received {out!r}')
+    if tta and not ('tta_model' in cfg and 'tta_pipeline' in cfg):
+        raise ValueError('--tta needs tta_model and tta_pipeline in the config')
+    cfg.load_from = checkpoint
+    cfg.resume = False
+    check_environment(cfg)
+    check_load_from(checkpoint)
+    check_dataset_cfgs(cfg, roles=('test',)).raise_if_bad()
+
+    if show_dir is not None:
+        # Absolute: mmdet's hook joins a relative folder anew for every batch.
+        cfg.default_hooks.visualization.update(
+            draw=True, test_out_dir=osp.abspath(show_dir), score_thr=0.3
+        )
+    if tta:
+        cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    runner = build_runner(cfg)
+    if out is not None:
+        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
+    metrics = runner.test()
+    if show_dir is not None and runner.rank == 0:
+        runner.logger.info(f'pictures are in {osp.abspath(show_dir)}')
+    return metrics
