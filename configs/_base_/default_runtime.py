@@ -12,7 +12,7 @@ default_hooks = dict(
         save_best='pascal_voc/mAP',
         rule='greater'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='DetVisualizationHook'))
+    visualization=dict(type='PictureHook'))
 
 custom_hooks = [
     dict(type='RunHeaderHook'),

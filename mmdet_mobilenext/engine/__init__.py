@@ -4,6 +4,7 @@
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .memory_format_hook import MemoryFormatHook
 from .non_finite_loss_hook import NonFiniteLossError, NonFiniteLossHook
+from .picture_hook import PictureHook
 from .run_header_hook import RunHeaderHook
 from .strict_load_hook import StrictLoadHook
 
@@ -12,6 +13,7 @@ __all__ = [
     'MemoryFormatHook',
     'NonFiniteLossError',
     'NonFiniteLossHook',
+    'PictureHook',
     'RunHeaderHook',
     'StrictLoadHook',
 ]

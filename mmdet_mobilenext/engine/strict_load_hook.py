@@ -12,6 +12,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from mmdet_mobilenext.checkpoints.strict import (
     CheckpointKeyError,
+    check_pretrained_init,
     compare_state_dicts,
     ema_weights_in_checkpoint,
     unwrap_model,
@@ -47,6 +48,18 @@ class StrictLoadHook(Hook):
 
     def __init__(self, allow_partial: bool = False) -> None:
         self.allow_partial = allow_partial
+
+    def before_run(self, runner: Runner) -> None:
+        """Check the ``Pretrained`` parts of the model, whose weights mmengine loads next.
+
+        Args:
+            runner (Runner): The runner that starts to train.
+
+        Raises:
+            CheckpointKeyError: If one of the files does not fill its module.
+        """
+        if isinstance(runner._train_loop, BaseLoop):
+            check_pretrained_init(unwrap_model(runner.model))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare a checkpoint with ``runner.model``.
