@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configs: what the pairs share, the published schedules, and that all of them build."""
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS
+
+PAIR = ('mobilenext', 'mobilenetv2')
+VARIANTS = ('voc', '4xb24_voc', 'voc07')
+
+
+def flatten(node, prefix=''):
+    """Nested dicts to {dotted key: value}."""
+    if not isinstance(node, dict):
+        return {prefix: node}
+    flat = {}
+    for key, value in node.items():
+        flat.update(flatten(value, f'{prefix}.{key}' if prefix else key))
+    return flat
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_a_pair_differs_only_in_backbone_extras_and_head_inputs(configs, variant):
+    first, second = (
+        flatten(Config.fromfile(configs / f'ssdlite_{name}_{variant}.py').to_dict())
+        for name in PAIR
+    )
+    different = {k for k in first.keys() | second.keys() if first.get(k) != second.get(k)}
+    allowed = (
+        'model.backbone.',
+        'model.neck.in_channels',
+        'model.neck.out_channels',
+        'model.neck.tap_indices',
+        'model.neck.expand_ratios',
+        'model.neck.extra_type',
+        'model.bbox_head.in_channels',
+    )
+    assert different and all(key.startswith(allowed) for key in different), different
+
+
+def learning_rates(cfg, iterations):
+    """Learning rate of every iteration, by mmengine's own schedulers."""
+    model = torch.nn.Linear(1, 1)
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    schedulers = [
+        PARAM_SCHEDULERS.build(dict(s, optimizer=optim_wrapper)) for s in cfg.param_scheduler
+    ]
+    rates = []
+    for _ in range(iterations):
+        rates.append(optim_wrapper.param_groups[0]['lr'])
+        optim_wrapper.optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    return rates
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('variant', 'base', 'factor', 'warm_up', 'steps', 'iterations'),
+    [
+        ('voc', 1e-3, 1 / 3, 500, (160_000, 200_000), 240_000),
+        ('4xb24_voc', 4e-3, 0.1333, 1000, (40_000, 50_000), 60_000),
+    ],
+)
+@pytest.mark.parametrize('name', PAIR)
+def test_published_schedule(configs, name, variant, base, factor, warm_up, steps, iterations):
+    cfg = Config.fromfile(configs / f'ssdlite_{name}_{variant}.py')
+    assert cfg.train_cfg.max_iters == iterations
+    assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=base, momentum=0.9, weight_decay=5e-4)
+    assert cfg.train_dataloader.batch_size == 24
+    t = torch.arange(iterations, dtype=torch.float64)
+    ramp = torch.where(t < warm_up, factor * (1 - t / warm_up) + t / warm_up, 1.0)
+    passed = sum((t >= step).double() for step in steps)
+    expected = base * ramp * 0.1**passed
+    actual = torch.tensor(learning_rates(cfg, iterations), dtype=torch.float64)
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=0)
+
+
+def test_published_recipe(configs):
+    cfg = Config.fromfile(configs / 'ssdlite_mobilenext_voc.py')
+    train = cfg.train_dataloader.dataset
+    assert train.ignore_keys == ['dataset_type']
+    assert [d.ann_file for d in train.datasets] == [
+        f'VOC{year}/ImageSets/Main/trainval.txt' for year in (2007, 2012)
+    ]
+    # No bbox_min_size, no filter: nothing vanishes from training.
+    assert all('filter_cfg' not in d for d in train.datasets)
+    assert cfg.test_dataloader.dataset.ann_file == 'VOC2007/ImageSets/Main/test.txt'
+    assert cfg.test_dataloader.sampler.round_up is False
+    assert cfg.test_evaluator == dict(type='VOCMetric', metric='mAP', eval_mode='11points')
+    test_cfg = cfg.model.test_cfg
+    assert (test_cfg.score_thr, test_cfg.nms.iou_threshold, test_cfg.max_per_img) == (0.01, 0.45, 100)
+    assert test_cfg.nms_pre >= 3234 * 20
+    preprocessor = cfg.model.data_preprocessor
+    assert preprocessor.mean == [123, 117, 104] and preprocessor.bgr_to_rgb
+    assert preprocessor.std == [58.395, 57.12, 57.375]
+
+
+def test_all_configs_build_train_and_predict(configs, subtests_configs):
+    path = configs / subtests_configs
+    cfg = Config.fromfile(path)
+    detector = MODELS.build(cfg.model).train()
+    from test_models.test_ssdlite import samples
+
+    height = width = cfg.model.bbox_head.anchor_generator.input_size
+    inputs = torch.rand(2, 3, height, width)
+    losses = detector.loss(inputs, samples([(height, width)] * 2))
+    sum(v for v in losses.values()).backward()
+    assert [n for n, p in detector.named_parameters() if p.grad is None] == []
+    detector.eval()
+    with torch.no_grad():
+        results = detector.predict(inputs, samples([(height, width)] * 2))
+    assert len(results) == 2
+
+
+def pytest_generate_tests(metafunc):
+    if 'subtests_configs' in metafunc.fixturenames:
+        from conftest import ROOT
+
+        names = sorted(p.name for p in (ROOT / 'configs').glob('*.py'))
+        metafunc.parametrize('subtests_configs', names)
+
+
+def test_data_root_from_the_environment(configs, monkeypatch):
+    monkeypatch.setenv('VOC_DATA_ROOT', 'elsewhere/VOCdevkit')
+    cfg = Config.fromfile(configs / 'ssdlite_mobilenext_voc.py')
+    roots = {d.data_root for d in cfg.train_dataloader.dataset.datasets}
+    assert roots | {cfg.test_dataloader.dataset.data_root} == {'elsewhere/VOCdevkit'}
+
+
+def test_data_root_from_the_command_line(configs):
+    from mmdet_mobilenext.engine.config import load_config
+
+    path = str(configs / 'ssdlite_mobilenext_voc.py')
+    cfg = load_config(path, {'data_root': 'other'})
+    roots = {d.data_root for d in cfg.train_dataloader.dataset.datasets}
+    assert roots | {cfg.val_dataloader.dataset.data_root} == {'other'}
+    assert load_config(path).train_dataloader.dataset.datasets[0].data_root == 'data/VOCdevkit'
+    with pytest.raises(FileNotFoundError, match=r'no config file .nowhere\.py'):
+        load_config('nowhere.py')
