@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from mmdet_mobilenext.datasets.check_report import CheckReport
 from mmdet_mobilenext.datasets.checks import (
     VOC_CLASSES,
+    CheckReport,
     DataCheckError,
     VOCSource,
     check_dataset_cfgs,
@@ -181,7 +181,9 @@ class TestPlacesAndLists:
     def test_no_data_root(self, tmp_path):
         root = tmp_path / 'nowhere'
         source = VOCSource(str(root), str(root / 'a.txt'), str(root / 'VOC2007'), role='train')
-        assert only_problem(check_voc(source), 'no_data_root').path == str(root)
+        problem = only_problem(check_voc(source), 'no_data_root')
+        assert problem.path == str(root)
+        assert 'VOC_DATA_ROOT' in problem.hint and '--cfg-options data_root=' in problem.hint
 
     def test_wrong_sub_root_lists_what_is_there(self, voc):
         source = replace(voc.source(), sub_data_root=str(voc.devkit / 'VOC2012'))

@@ -26,8 +26,9 @@ _COUNT_ROWS = {
 
 # What to do, for each kind of problem.
 _HINTS = {
-    'no_data_root': 'get the data set (the README says how) or point `data_root` in the config '
-    'at the folder that holds it',
+    'no_data_root': 'get the data set (the README says how) or point `data_root` at the folder '
+    'that holds it: set the environment variable VOC_DATA_ROOT, which the VOC configs read, pass '
+    '`--cfg-options data_root=...`, or write it in the config',
     'no_folder': 'VOC layout is Annotations/*.xml, JPEGImages/*.jpg and ImageSets/Main/*.txt in '
     "the folder that `data_prefix=dict(sub_data_root=...)` names (with '/' after the year)",
     'no_split_file': 'set `ann_file` to one of the .txt files that are there, or write one: an '
@@ -111,7 +112,7 @@ class CheckReport:
         max_problems (int): How many problems an error message lists. Defaults to 20.
 
     Example:
-        >>> from mmdet_mobilenext.datasets.check_report import CheckReport, Problem
+        >>> from mmdet_mobilenext.datasets.checks import CheckReport, Problem
         >>> report = CheckReport('train VOC2007/trainval', images=2, objects=3)
         >>> report.ok
         True
