@@ -196,19 +196,14 @@ class SSDLiteHead(SSDHead):
         """
         featmap_sizes = [tuple(s.shape[-2:]) for s in cls_scores]
         self._check_featmap_sizes(featmap_sizes, batch_img_metas)
-        anchor_list, valid_flag_list = self.get_anchors(
-            featmap_sizes, batch_img_metas, device=cls_scores[0].device
-        )
-        labels, label_weights, bbox_targets, _, _ = self.get_targets(
-            anchor_list,
-            valid_flag_list,
+        targets = self._targets(
+            featmap_sizes,
             batch_gt_instances,
             batch_img_metas,
-            batch_gt_instances_ignore=batch_gt_instances_ignore,
+            batch_gt_instances_ignore,
+            device=cls_scores[0].device,
         )
-        labels = torch.cat(labels, 1)
-        label_weights = torch.cat(label_weights, 1)
-        bbox_targets = torch.cat(bbox_targets, 1)
+        labels, label_weights, anchors, bbox_targets = targets
         # Losses in float32 also under mixed precision.
         cls_score = self._flatten(cls_scores, self.cls_out_channels).float()
         bbox_pred = self._flatten(bbox_preds, 4).float()
@@ -229,15 +224,59 @@ class SSDLiteHead(SSDHead):
         is_hard_neg = self._mine_hard_negatives(loss_cls.detach(), is_pos, label_weights > 0)
         loss_cls = (loss_cls * (is_pos | is_hard_neg)).sum() / avg_factor
 
+        pos_pred = bbox_pred[is_pos]
         if self.reg_decoded_bbox:
-            anchors = torch.cat(anchor_list[0]).expand(len(labels), -1, -1)
-            pos_pred = self.bbox_coder.decode(anchors[is_pos], bbox_pred[is_pos])
-        else:
-            pos_pred = bbox_pred[is_pos]
-        loss_bbox = self.loss_bbox(
-            pos_pred, bbox_targets[is_pos], reduction_override='none'
-        ).sum() / avg_factor
-        return dict(loss_cls=loss_cls, loss_bbox=loss_bbox)
+            pos_pred = self.bbox_coder.decode(anchors, pos_pred)
+        loss_bbox = self.loss_bbox(pos_pred, bbox_targets, reduction_override='none')
+        return dict(loss_cls=loss_cls, loss_bbox=loss_bbox.sum() / avg_factor)
+
+    def _targets(
+        self,
+        featmap_sizes: List[Tuple[int, int]],
+        batch_gt_instances: InstanceList,
+        batch_img_metas: List[dict],
+        batch_gt_instances_ignore: OptInstanceList,
+        device: torch.device,
+    ) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the head should say.
+
+        Returns:
+            tuple[Tensor]: Labels (N, priors), background last; weights of the
+            classification loss (N, priors); priors of the positives (n, 4);
+            regression targets of the positives (n, 4).
+        """
+        if not hasattr(self.assigner, 'assign_batch'):
+            # Any other assigner of mmdet, image by image.
+            anchor_list, valid_flag_list = self.get_anchors(
+                featmap_sizes, batch_img_metas, device=device
+            )
+            labels, label_weights, bbox_targets, _, _ = self.get_targets(
+                anchor_list,
+                valid_flag_list,
+                batch_gt_instances,
+                batch_img_metas,
+                batch_gt_instances_ignore=batch_gt_instances_ignore,
+            )
+            labels, label_weights = torch.cat(labels, 1), torch.cat(label_weights, 1)
+            is_pos = labels < self.num_classes
+            anchors = torch.cat(anchor_list[0]).expand(len(labels), -1, -1)[is_pos]
+            return labels, label_weights, anchors, torch.cat(bbox_targets, 1)[is_pos]
+
+        priors = torch.cat(self.prior_generator.grid_priors(featmap_sizes, device=device))
+        matched = self.assigner.assign_batch(priors, [gt.bboxes for gt in batch_gt_instances])
+        image, prior = (matched >= 0).nonzero(as_tuple=True)
+        # Row of each positive's ground truth in the concatenation of all images.
+        counts = torch.tensor([len(gt) for gt in batch_gt_instances], device=device)
+        row = matched[image, prior] + (counts.cumsum(0) - counts)[image]
+        gt_bboxes = torch.cat([gt.bboxes for gt in batch_gt_instances])[row]
+        gt_labels = torch.cat([gt.labels for gt in batch_gt_instances])[row]
+        labels = torch.full_like(matched, self.num_classes)
+        labels[image, prior] = gt_labels
+        anchors = priors[prior]
+        bbox_targets = (
+            gt_bboxes if self.reg_decoded_bbox else self.bbox_coder.encode(anchors, gt_bboxes)
+        )
+        return labels, (matched != self.assigner.IGNORED).float(), anchors, bbox_targets
 
     @staticmethod
     def _flatten(levels: List[Tensor], channels: int) -> Tensor:

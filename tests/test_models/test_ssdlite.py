@@ -13,7 +13,12 @@ from mmdet.structures import DetDataSample
 from mmdet_mobilenext.checkpoints.convert import convert_state_dict
 from mmdet_mobilenext.checkpoints.targets import build_ssdlite_detector
 from mmdet_mobilenext.engine.complexity import count_madds, count_parameters
-from mmdet_mobilenext.models import SSDLiteHead, SSDLiteNeck, SSDLitePriorGenerator
+from mmdet_mobilenext.models import (
+    BatchMaxIoUAssigner,
+    SSDLiteHead,
+    SSDLiteNeck,
+    SSDLitePriorGenerator,
+)
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
@@ -126,6 +131,34 @@ def test_loss_equals_mmdets_where_that_is_right(detectors):
     theirs = SSDHead.loss_by_feat(head, cls_scores, bbox_preds, gts, metas)
     for key in ours:
         assert ours[key].item() == pytest.approx(float(sum(theirs[key])), rel=1e-5)
+
+
+@pytest.mark.parametrize('neg_iou_thr', [0.5, 0.35])
+def test_batch_assigner_equals_mmdets(neg_iou_thr):
+    """Image by image: many boxes, crowded boxes that want the same prior, none."""
+    assigner = BatchMaxIoUAssigner(0.5, neg_iou_thr)
+    generator = SSDLitePriorGenerator([16, 32], [20, 50], [50, 90], [[2], [2]], input_size=128)
+    priors = torch.cat(generator.grid_priors([(8, 8), (4, 4)], device='cpu'))
+    images = [s.gt_instances for n in (0, 1, 7, 40) for s in samples([(128, 128)], num_boxes=n)]
+    crowd = torch.tensor([[40.0, 40, 60, 60], [41, 40, 61, 60], [40, 41, 60, 61]])
+    images.append(InstanceData(bboxes=crowd, labels=torch.arange(3)))
+    batched = assigner.assign_batch(priors, [gt.bboxes for gt in images])
+    for row, gt in zip(batched, images, strict=True):
+        expected = assigner.assign(InstanceData(priors=priors), gt).gt_inds
+        expected = torch.where(expected > 0, expected - 1, -1 - (expected == -1).long())
+        assert torch.equal(row, expected)
+
+
+def test_any_assigner_of_mmdet_gives_the_same_loss(detectors, detector_cfg):
+    record, cls_scores, bbox_preds, gts, metas = golden_batch()
+    cfg = detector_cfg['mobilenext'].bbox_head.copy()
+    cfg.train_cfg = dict(
+        assigner=dict(
+            type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.0,
+            ignore_iof_thr=-1, gt_max_assign_all=False))  # fmt: skip
+    losses = MODELS.build(cfg).loss_by_feat(cls_scores, bbox_preds, gts, metas)
+    assert losses['loss_bbox'].item() == pytest.approx(record['reg_loss'], rel=1e-4)
+    assert losses['loss_cls'].item() == pytest.approx(record['cls_loss'], rel=1e-4)
 
 
 def test_image_without_boxes(detectors):

@@ -34,14 +34,9 @@ model = dict(
         loss_cls=dict(type='CrossEntropyLoss', loss_weight=1.0),
         loss_bbox=dict(type='SmoothL1Loss', beta=1.0, loss_weight=1.0)),
     train_cfg=dict(
+        # IoU >= 0.5, and each ground truth takes its best prior
         assigner=dict(
-            type='MaxIoUAssigner',
-            pos_iou_thr=0.5,
-            neg_iou_thr=0.5,
-            # each ground truth takes its best prior, whatever the IoU
-            min_pos_iou=0.,
-            ignore_iof_thr=-1,
-            gt_max_assign_all=False),
+            type='BatchMaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5),
         neg_pos_ratio=3),
     test_cfg=dict(
         score_thr=0.01,

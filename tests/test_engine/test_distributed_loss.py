@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two gloo processes equal one process with the double batch (norms frozen)."""
+
+import os
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from small_voc import ROOT
+
+
+def build(sync_num_pos):
+    import mmdet_mobilenext  # noqa: F401
+
+    init_default_scope('mmdet')
+    cfg = Config.fromfile(ROOT / 'configs' / 'ssdlite_mobilenext_voc.py').model
+    cfg.backbone.norm_eval = True
+    cfg.bbox_head.sync_num_pos = sync_num_pos
+    torch.manual_seed(0)
+    detector = MODELS.build(cfg)
+    detector.init_weights()
+    return detector.eval()  # all norms frozen, those of neck and head too
+
+
+def batch():
+    """Four images with 1, 2, 3 and 0 boxes: positives differ between the processes."""
+    from test_models.test_ssdlite import samples
+
+    torch.manual_seed(1)
+    made = []
+    for count in (1, 2, 3, 0):
+        made += samples([(320, 320)], num_boxes=count)
+    return torch.rand(4, 3, 320, 320), made
+
+
+def losses_and_gradient(detector, inputs, data_samples):
+    losses = detector.loss(inputs, data_samples)
+    sum(losses.values()).backward()
+    grads = {n: p.grad for n, p in detector.named_parameters() if p.grad is not None}
+    return {k: v.detach() for k, v in losses.items()}, grads
+
+
+def work(rank, port, sync_num_pos, out):
+    torch.set_num_threads(1)
+    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    dist.init_process_group('gloo', rank=rank, world_size=2)
+    # No find_unused_parameters: a parameter without gradient would hang or raise.
+    detector = build(sync_num_pos)
+    ddp = torch.nn.parallel.DistributedDataParallel(LossOf(detector))
+    inputs, data_samples = batch()
+    part = slice(2 * rank, 2 * rank + 2)
+    for step in range(2):  # DDP complains at the second step
+        detector.zero_grad()
+        losses = ddp(inputs[part], data_samples[part])
+        sum(losses.values()).backward()
+    means = {}
+    for key, value in losses.items():
+        mean = value.detach().clone()
+        dist.all_reduce(mean)
+        means[key] = mean / 2
+    if rank == 0:
+        grads = {n: p.grad for n, p in detector.named_parameters() if p.grad is not None}
+        torch.save(dict(losses=means, grads=grads), out)
+    dist.destroy_process_group()
+
+
+class LossOf(torch.nn.Module):
+    """A detector whose forward is its loss, for DDP."""
+
+    def __init__(self, detector):
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, inputs, data_samples):
+        return self.detector.loss(inputs, data_samples)
+
+
+def free_port():
+    import socket
+
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('sync_num_pos', [True, False])
+def test_two_processes_equal_one_with_the_double_batch(tmp_path, sync_num_pos):
+    out = tmp_path / 'out.pth'
+    mp.spawn(work, args=(free_port(), sync_num_pos, out), nprocs=2)
+    two = torch.load(out)
+    detector = build(sync_num_pos)
+    losses, grads = losses_and_gradient(detector, *batch())
+    equal = [
+        two['losses'][key].item() == pytest.approx(value.item(), rel=1e-5)
+        for key, value in losses.items()
+    ]
+    if not sync_num_pos:
+        # Each process divides by its own positives, as the authors trained: not the same.
+        assert not all(equal)
+        return
+    assert all(equal)
+    assert two['grads'].keys() == grads.keys()
+    for name, grad in grads.items():
+        torch.testing.assert_close(two['grads'][name], grad, rtol=1e-3, atol=1e-4)
