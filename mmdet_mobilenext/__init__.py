@@ -10,11 +10,10 @@ import mmcv
 import mmdet
 import mmengine
 
-from .version import __version__, check_versions
+from .version import __version__, check_mmcv_ops, check_versions
 
-check_versions(
-    dict(mmcv=mmcv.__version__, mmengine=mmengine.__version__, mmdet=mmdet.__version__)
-)
+check_versions(dict(mmcv=mmcv.__version__, mmengine=mmengine.__version__, mmdet=mmdet.__version__))
+check_mmcv_ops()
 
 from . import datasets, engine, models  # noqa: E402
 from .checkpoints.safe_loading import install_safe_loaders  # noqa: E402

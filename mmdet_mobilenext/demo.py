@@ -52,8 +52,10 @@ def make_overview(pictures: list[Path], target: Path, columns: int = 2, width: i
         image = mmcv.imread(path)
         tiles.append(mmcv.imrescale(image, width / image.shape[1]))
     height = max(tile.shape[0] for tile in tiles)
-    tiles = [mmcv.impad(mmcv.imresize(t, (width, t.shape[0])), shape=(height, width), pad_val=255)
-             for t in tiles]
+    tiles = [
+        mmcv.impad(mmcv.imresize(t, (width, t.shape[0])), shape=(height, width), pad_val=255)
+        for t in tiles
+    ]
     while len(tiles) % columns:
         tiles.append(np.full_like(tiles[0], 255))
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]

@@ -1,23 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Version of the project, and which versions it works with."""
 
-from typing import Dict, Tuple
-
 from mmengine.utils import digit_version
 
-__all__ = ['REQUIRED_VERSIONS', '__version__', 'check_versions']
+__all__ = ['REQUIRED_VERSIONS', '__version__', 'check_mmcv_ops', 'check_versions']
 
 __version__ = '0.1.0'
 
 # Import name: (lowest version, first version that is too new).
-REQUIRED_VERSIONS: Dict[str, Tuple[str, str]] = {
+REQUIRED_VERSIONS: dict[str, tuple[str, str]] = {
     'mmcv': ('2.1.0', '3.0.0'),
     'mmengine': ('0.10.5', '1.0.0'),
     'mmdet': ('3.3.0', '4.0.0'),
 }
 
 
-def check_versions(found: Dict[str, str]) -> None:
+def check_versions(found: dict[str, str]) -> None:
     """Check the OpenMMLab packages, of either line that provides them.
 
     Args:
@@ -37,3 +35,22 @@ def check_versions(found: Dict[str, str]) -> None:
                 f'mmdet_mobilenext needs {name} >= {low} and < {high}, but found {name} {version}: '
                 'install the versions in requirements.txt (`python3 tools/setup_env.py` does)'
             )
+
+
+def check_mmcv_ops() -> None:
+    """Check that mmcv has its compiled operators, NMS among them.
+
+    Raises:
+        ImportError: If mmcv was built without them; the message says what to do.
+
+    Example:
+        >>> check_mmcv_ops()
+    """
+    try:
+        import mmcv._ext  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f'mmcv is installed without its compiled operators ({error}): run '
+            '`python3 tools/setup_env.py`, or install mmcv again with --no-build-isolation beside '
+            'an installed torch'
+        ) from error

@@ -5,8 +5,8 @@ import functools
 import json
 import math
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Dict, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 GOLDEN_DIR = Path(__file__).parent / 'data' / 'golden'
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def load(name: str) -> dict:
     """Read ``golden_{name}.json``."""
     return json.loads((GOLDEN_DIR / f'golden_{name}.json').read_text())
@@ -39,7 +39,7 @@ def make_tensor(key: str, shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(values.astype(np.float32)).reshape(tuple(shape))
 
 
-def make_state_dict(shapes: Mapping[str, Sequence[int]]) -> Dict[str, Tensor]:
+def make_state_dict(shapes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
     """Weights of a whole network."""
     return {key: make_tensor(key, shape) for key, shape in shapes.items()}
 

@@ -19,15 +19,15 @@ def make_small_voc(dest: Path, train: int = 16, val: int = 5, test: int = 5) -> 
     return Path(generate_voc(dest, splits=splits, num_workers=0, progress=False))
 
 
-def small_options(data_root: Path, **more: object) -> list[str]:
+def small_options(voc: Path, /, **more: object) -> list[str]:
     """``--cfg-options`` that make the demo config small and quick."""
     options = {
-        'data_root': data_root,
+        'data_root': voc,
         'model.backbone.widen_factor': 0.35,
         'model.backbone.frozen_stages': -1,
         'model.neck.in_channels': '(104,200,336)',
-        'model.neck.out_channels': '(104,200,336,256,128)',
-        'model.bbox_head.in_channels': '(104,200,336,256,128)',
+        'model.neck.out_channels': '(104,200,336,256)',
+        'model.bbox_head.in_channels': '(104,200,336,256)',
         'train_dataloader.batch_size': 4,
         'train_dataloader.num_workers': 0,
         'train_dataloader.persistent_workers': False,

@@ -7,9 +7,10 @@ import pkgutil
 import subprocess
 import sys
 
-import mmdet_mobilenext
 import pytest
 from mmdet.registry import HOOKS, MODELS, TASK_UTILS, TRANSFORMS
+
+import mmdet_mobilenext
 from mmdet_mobilenext.version import check_versions
 
 NAMES = {
@@ -50,7 +51,8 @@ def test_both_lines_are_welcome(found):
 
 
 @pytest.mark.parametrize(
-    ('name', 'version'), [('mmcv', '1.7.2'), ('mmengine', '0.8.0'), ('mmdet', '2.28.2'), ('mmdet', '4.0.0')]
+    ('name', 'version'),
+    [('mmcv', '1.7.2'), ('mmengine', '0.8.0'), ('mmdet', '2.28.2'), ('mmdet', '4.0.0')],
 )
 def test_other_versions_are_named(name, version):
     with pytest.raises(ImportError, match=f'needs {name} >= .* but found {name} {version}'):
@@ -58,11 +60,7 @@ def test_other_versions_are_named(name, version):
 
 
 def test_mmcv_without_ops_is_named():
-    code = (
-        'import sys\n'
-        'sys.modules["mmcv._ext"] = None\n'
-        'import mmdet_mobilenext'
-    )
+    code = 'import sys\nsys.modules["mmcv._ext"] = None\nimport mmdet_mobilenext'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.returncode != 0
     assert 'without its compiled operators' in done.stderr.splitlines()[-1]

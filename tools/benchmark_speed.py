@@ -30,11 +30,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     import torch
+    from mmengine.registry import init_default_scope
 
     import mmdet_mobilenext  # noqa: F401
     from mmdet_mobilenext.benchmark.report import describe_machine, format_table, write_json
     from mmdet_mobilenext.benchmark.speed import build_candidate, compare
-    from mmengine.registry import init_default_scope
 
     if args.runs < 1:
         sys.exit(f'--runs must be at least 1, but received {args.runs}')

@@ -10,9 +10,11 @@ default_hooks = dict(
         interval=1,
         max_keep_ckpts=3,
         save_best='pascal_voc/mAP',
-        rule='greater'),
+        rule='greater',
+    ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='PictureHook'))
+    visualization=dict(type='PictureHook'),
+)
 
 custom_hooks = [
     dict(type='RunHeaderHook'),
@@ -24,12 +26,11 @@ custom_hooks = [
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    # gloo where there is no GPU
-    dist_cfg=dict(backend='nccl'))
+    dist_cfg=dict(backend='nccl'),
+)
 
 vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(
-    type='DetLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+visualizer = dict(type='DetLocalVisualizer', vis_backends=vis_backends, name='visualizer')
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
 
 # What tools/train.py and tools/test.py check before any work;

@@ -96,9 +96,7 @@ def build_candidate(
     return Candidate(name, model, channels_last)
 
 
-def make_batch(
-    batch_size: int, input_size: int, num_classes: int = 20, num_boxes: int = 3
-) -> dict:
+def make_batch(batch_size: int, input_size: int, num_classes: int = 20, num_boxes: int = 3) -> dict:
     """Random images with random boxes, as a data loader hands them over.
 
     Args:

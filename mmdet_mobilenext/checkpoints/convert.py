@@ -4,9 +4,9 @@
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Dict, Optional, Sequence, Tuple, Union
 
 import torch
 from mmdet.datasets import CocoDataset, VOCDataset
@@ -31,8 +31,8 @@ KNOWN_CLASSES = {20: VOCDataset.METAINFO['classes'], 80: CocoDataset.METAINFO['c
 
 
 def convert_state_dict(
-    state_dict: Dict[str, Tensor], source: str
-) -> Tuple[Dict[str, Tensor], dict]:
+    state_dict: dict[str, Tensor], source: str
+) -> tuple[dict[str, Tensor], dict]:
     """Convert weights, or tell every key that does not fit.
 
     Args:
@@ -63,7 +63,7 @@ def convert_state_dict(
 
 def unwrap_state_dict(
     checkpoint: object, containers: Sequence[str], use_ema: bool = False
-) -> Dict[str, Tensor]:
+) -> dict[str, Tensor]:
     """Take the weights out of a loaded checkpoint.
 
     Args:
@@ -84,7 +84,8 @@ def unwrap_state_dict(
     """
     if not isinstance(checkpoint, dict):
         raise ValueError(
-            f'a checkpoint must be a dict of weights, but the file holds a {type(checkpoint).__name__}'
+            'a checkpoint must be a dict of weights, but the file holds a '
+            f'{type(checkpoint).__name__}'
         )
     present = [key for key in containers if isinstance(checkpoint.get(key), dict)]
     if use_ema and 'state_dict_ema' not in present:
@@ -99,10 +100,10 @@ def unwrap_state_dict(
 
 
 def convert_checkpoint(
-    src: Union[str, os.PathLike],
-    dst: Union[str, os.PathLike],
+    src: str | os.PathLike,
+    dst: str | os.PathLike,
     source: str,
-    classes: Optional[Sequence[str]] = None,
+    classes: Sequence[str] | None = None,
     use_ema: bool = False,
     force: bool = False,
 ) -> dict:
@@ -157,7 +158,7 @@ def convert_checkpoint(
     return meta
 
 
-def _class_names(classes: Optional[Sequence[str]], num_classes: int) -> Tuple[str, ...]:
+def _class_names(classes: Sequence[str] | None, num_classes: int) -> tuple[str, ...]:
     if classes is None:
         if num_classes not in KNOWN_CLASSES:
             raise ValueError(
@@ -173,7 +174,7 @@ def _class_names(classes: Optional[Sequence[str]], num_classes: int) -> Tuple[st
     return tuple(classes)
 
 
-def sha256_of(path: Union[str, os.PathLike]) -> str:
+def sha256_of(path: str | os.PathLike) -> str:
     """SHA-256 of a file.
 
     Args:

@@ -5,8 +5,6 @@ Source: https://github.com/houqb/ssdlite-pytorch-mobilenext (``{'model': ...}``
 or bare). Classes there start with the background; here it comes last.
 """
 
-from typing import Dict, Tuple
-
 import torch
 import torch.nn as nn
 from torch import Tensor
@@ -26,7 +24,7 @@ CONTAINERS = ('model',)
 NUM_PRIORS = 6
 
 
-def describe(state_dict: Dict[str, Tensor]) -> Tuple[str, int]:
+def describe(state_dict: dict[str, Tensor]) -> tuple[str, int]:
     """Tell which detector a state dict is of.
 
     Args:
@@ -56,7 +54,9 @@ def describe(state_dict: Dict[str, Tensor]) -> Tuple[str, int]:
             (
                 v
                 for k, v in state_dict.items()
-                if '.cls_headers.' in k and k.endswith('bias') and v.numel() % NUM_PRIORS == 0
+                if '.cls_headers.' in k
+                and k.endswith('bias')
+                and v.numel() % NUM_PRIORS == 0
                 and ('.conv.3.' in k or '.5.' in k)
             ),
             torch.zeros(21 * NUM_PRIORS),
@@ -82,7 +82,7 @@ def background_last(tensor: Tensor, num_outputs: int) -> Tensor:
     return per_prior.roll(-1, dims=1).reshape(tensor.shape)
 
 
-def _key_map(detector: nn.Module, backbone: str) -> Dict[str, str]:
+def _key_map(detector: nn.Module, backbone: str) -> dict[str, str]:
     if backbone == 'mobilenext':
         key_map = mobilenext_map(detector.backbone, 'backbone.', 'backbone.')
     else:
@@ -102,13 +102,15 @@ def _key_map(detector: nn.Module, backbone: str) -> Dict[str, str]:
             key_map[f'{source}.0'] = f'{target}.0.conv'
             key_map[f'{source}.1'] = f'{target}.0.bn'
             key_map[f'{source}.3'] = f'{target}.1'
-        key_map[f'box_head.predictor.{branch}_headers.{last}'] = f'bbox_head.{branch}_convs.{last}.0'
+        key_map[f'box_head.predictor.{branch}_headers.{last}'] = (
+            f'bbox_head.{branch}_convs.{last}.0'
+        )
     return key_map
 
 
 def convert(
-    state_dict: Dict[str, Tensor],
-) -> Tuple[Dict[str, Tensor], Dict[str, Tensor], Dict[str, Tensor], dict]:
+    state_dict: dict[str, Tensor],
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], dict]:
     """Convert the weights of a detector.
 
     Args:

@@ -5,7 +5,7 @@ A key map takes the module prefix of a source key (everything before the last
 dot) to the module prefix in this project.
 """
 
-from typing import Dict, Iterable, Tuple
+from collections.abc import Iterable
 
 import torch.nn as nn
 from mmcv.cnn import ConvModule
@@ -59,7 +59,7 @@ def sequential_map(source: str, target: str, block: nn.Module, names: Iterable[s
     return key_map
 
 
-def mobilenext_map(backbone: MobileNeXt, source: str, target: str) -> Dict[str, str]:
+def mobilenext_map(backbone: MobileNeXt, source: str, target: str) -> dict[str, str]:
     """Key map of the authors' MobileNeXt, ``features.{block}.conv.{layer}``.
 
     Args:
@@ -90,7 +90,7 @@ def mobilenext_map(backbone: MobileNeXt, source: str, target: str) -> Dict[str, 
     return key_map
 
 
-def inverted_residual_map(source: str, target: str, block: InvertedResidual) -> Dict[str, str]:
+def inverted_residual_map(source: str, target: str, block: InvertedResidual) -> dict[str, str]:
     """Key map of one inverted residual block in torchvision's form.
 
     Args:
@@ -113,7 +113,7 @@ def inverted_residual_map(source: str, target: str, block: InvertedResidual) -> 
     return key_map
 
 
-def mobilenetv2_map(backbone: MobileNetV2, source: str, target: str) -> Dict[str, str]:
+def mobilenetv2_map(backbone: MobileNetV2, source: str, target: str) -> dict[str, str]:
     """Key map of MobileNetV2 in torchvision's form.
 
     Args:
@@ -132,9 +132,7 @@ def mobilenetv2_map(backbone: MobileNetV2, source: str, target: str) -> Dict[str
         for position, block in enumerate(getattr(backbone, name))
     ]
     for index, (name, block) in enumerate(blocks, start=1):
-        key_map.update(
-            inverted_residual_map(f'{source}features.{index}', f'{target}{name}', block)
-        )
+        key_map.update(inverted_residual_map(f'{source}features.{index}', f'{target}{name}', block))
     for index, name in ((0, 'conv1'), (len(blocks) + 1, 'conv2')):
         key_map[f'{source}features.{index}.0'] = f'{target}{name}.conv'
         key_map[f'{source}features.{index}.1'] = f'{target}{name}.bn'
@@ -142,8 +140,8 @@ def mobilenetv2_map(backbone: MobileNetV2, source: str, target: str) -> Dict[str
 
 
 def apply_key_map(
-    state_dict: Dict[str, Tensor], key_map: Dict[str, str]
-) -> Tuple[Dict[str, Tensor], Dict[str, Tensor]]:
+    state_dict: dict[str, Tensor], key_map: dict[str, str]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Rename the keys of a state dict.
 
     Args:

@@ -6,8 +6,6 @@ Source: https://github.com/zhoudaquan/rethinking_bottleneck_design
 ``module.`` prefixes).
 """
 
-from typing import Dict, Tuple
-
 import torch
 from torch import Tensor
 
@@ -20,7 +18,7 @@ __all__ = ['CONTAINERS', 'convert', 'guess_widen_factor']
 CONTAINERS = ('state_dict', 'state_dict_ema')
 
 
-def guess_widen_factor(state_dict: Dict[str, Tensor]) -> float:
+def guess_widen_factor(state_dict: dict[str, Tensor]) -> float:
     """Find the width multiplier from the channels of the stages.
 
     Args:
@@ -43,12 +41,16 @@ def guess_widen_factor(state_dict: Dict[str, Tensor]) -> float:
     found = []
     for start in starts:
         prefix = f'features.{start}.conv.'
-        widths = [v.shape[0] for k, v in state_dict.items() if k.startswith(prefix) and v.dim() == 4]
+        widths = [
+            v.shape[0] for k, v in state_dict.items() if k.startswith(prefix) and v.dim() == 4
+        ]
         # The last convolution of a block has the stage's channels.
         found.append(widths[-1] if widths else None)
 
     def agreement(widen_factor: float) -> int:
-        return sum(a == b for a, b in zip(found, MobileNeXt._stage_channels(widen_factor)))
+        return sum(
+            a == b for a, b in zip(found, MobileNeXt._stage_channels(widen_factor), strict=False)
+        )
 
     best = max((*published, *others), key=agreement)
     if agreement(best) <= len(found) // 2:
@@ -61,8 +63,8 @@ def guess_widen_factor(state_dict: Dict[str, Tensor]) -> float:
 
 
 def convert(
-    state_dict: Dict[str, Tensor],
-) -> Tuple[Dict[str, Tensor], Dict[str, Tensor], Dict[str, Tensor], dict]:
+    state_dict: dict[str, Tensor],
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], dict]:
     """Convert the weights of a classifier.
 
     The result has ``backbone.*`` and the classifier as ``head.fc.*``, the

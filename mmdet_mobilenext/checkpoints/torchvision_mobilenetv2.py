@@ -5,8 +5,6 @@ Source: https://github.com/pytorch/vision, ``torchvision.models.mobilenet_v2``
 (a bare state dict).
 """
 
-from typing import Dict, Tuple
-
 import torch
 from mmdet.models.backbones import MobileNetV2
 from torch import Tensor
@@ -19,8 +17,8 @@ CONTAINERS = ('state_dict',)
 
 
 def convert(
-    state_dict: Dict[str, Tensor],
-) -> Tuple[Dict[str, Tensor], Dict[str, Tensor], Dict[str, Tensor], dict]:
+    state_dict: dict[str, Tensor],
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], dict]:
     """Convert the weights of a classifier of width 1.
 
     The result has ``backbone.*`` and the classifier as ``head.fc.*``, the

@@ -96,7 +96,7 @@ def background(rng: Generator, shape: tuple[int, int]) -> np.ndarray:
         mix = (ramp(rng, shape) + rng.uniform(-0.4, 0.4) + 0.25 * (clouds - 0.5)) * 12
     mix = np.clip(mix, 0, 1, dtype=np.float32)
     first, second, third = random_colours(rng, 3)
-    contrast = rng.uniform(0.25, 1) * (second - first)
+    contrast = rng.uniform(0.15, 0.6) * (second - first)
     canvas = cv2.transform(mix, np.stack([contrast, first], axis=1))  # first + mix * contrast
     tint = _noise(rng, shape, 3, 2) * np.float32(rng.uniform(0, 0.5))
     grain = 1 + np.float32(rng.uniform(0, 0.4)) * (_noise(rng, shape, 20, 3) - 0.5)

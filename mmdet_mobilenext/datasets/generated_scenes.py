@@ -21,11 +21,12 @@ MIN_VISIBLE = 0.15
 """No object is kept with less than this fraction of its pixels to be seen."""
 
 _TRUNCATED_SHARE = 0.18  # of placements
-_CROWDED_SHARE = 0.4  # of scenes in which objects stand close and may hide each other
+_CROWDED_SHARE = 0.3  # of scenes in which objects stand close and may hide each other
 _MAX_TILT = {'aeroplane': np.pi, 'bottle': 0.3, 'person': 0.2}
-_OBJECTS_WEIGHTS = (0.3, 0.29, 0.2, 0.13, 0.08)  # of one to five objects
-_SCALES = ((0.05, 0.15), (0.15, 0.6), (0.6, 0.8))  # of the image's shorter side
-_SCALE_WEIGHTS = (0.1, 0.8, 0.1)
+_OBJECTS_WEIGHTS = (0.22, 0.3, 0.24, 0.15, 0.09)  # of one to five objects
+_SCALES = ((0.05, 0.2), (0.2, 0.5), (0.5, 0.8))  # of the image's shorter side
+_SCALE_WEIGHTS = (0.1, 0.55, 0.35)
+_MAX_DISTRACTORS = 4
 
 
 @dataclass
@@ -192,9 +193,9 @@ def make_scene(rng: Generator, image_size: tuple[int, int], empty: bool = False)
     shape = (shorter, longer) if rng.random() < 0.7 else (longer, shorter)
     scene = Scene(background(rng, shape), np.full(shape, -1, np.int8))
     behind = np.array(cv2.mean(scene.image)[:3])
-    for _ in range(rng.integers(2, 9)):
+    for _ in range(rng.integers(0, _MAX_DISTRACTORS + 1)):
         parts = _DISTRACTORS[rng.integers(len(_DISTRACTORS))](rng)
-        size = shorter * np.exp(rng.uniform(np.log(0.05), np.log(0.5)))
+        size = shorter * np.exp(rng.uniform(np.log(0.05), np.log(0.35)))
         patch = render(parts, rng, size, rng.uniform(-np.pi, np.pi), behind)
         x, y = (
             int(rng.integers(-s // 4, n - s // 2))

@@ -8,7 +8,7 @@ Source: SSD (https://arxiv.org/abs/1512.02325), section 2.2, as implemented in
 https://github.com/houqb/ssdlite-pytorch-mobilenext.
 """
 
-from typing import Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import mmcv
 import numpy as np
@@ -167,7 +167,7 @@ class SSDRandomCrop(BaseTransform):
         self,
         min_ious: Sequence[float] = (0.1, 0.3, 0.7, 0.9),
         min_crop_size: float = 0.3,
-        aspect_ratio_range: Tuple[float, float] = (0.5, 2.0),
+        aspect_ratio_range: tuple[float, float] = (0.5, 2.0),
         num_attempts: int = 50,
     ) -> None:
         if not 0 < min_crop_size <= 1:
@@ -176,17 +176,17 @@ class SSDRandomCrop(BaseTransform):
             raise ValueError(f'min_ious must be in [0, 1], but received {tuple(min_ious)}')
         self.min_ious = tuple(min_ious)
         # None: the whole image. 0: no condition on the IoU.
-        self.modes: Tuple[Optional[float], ...] = (None, *self.min_ious, 0.0)
+        self.modes: tuple[float | None, ...] = (None, *self.min_ious, 0.0)
         self.min_crop_size = min_crop_size
         self.aspect_ratio_range = tuple(aspect_ratio_range)
         self.num_attempts = num_attempts
 
     @cache_randomness
-    def _random_mode(self) -> Optional[float]:
+    def _random_mode(self) -> float | None:
         return self.modes[random.randint(len(self.modes))]
 
     @cache_randomness
-    def _random_patch(self, height: int, width: int) -> Optional[np.ndarray]:
+    def _random_patch(self, height: int, width: int) -> np.ndarray | None:
         """One candidate, xyxy in pixels (int), or None if its shape is not allowed."""
         patch_w = random.uniform(self.min_crop_size * width, width)
         patch_h = random.uniform(self.min_crop_size * height, height)
@@ -198,7 +198,7 @@ class SSDRandomCrop(BaseTransform):
         patch = np.array([left, top, left + patch_w, top + patch_h]).astype(np.int64)
         return patch if (patch[2:] > patch[:2]).all() else None
 
-    def _sample(self, boxes: np.ndarray, height: int, width: int) -> Optional[np.ndarray]:
+    def _sample(self, boxes: np.ndarray, height: int, width: int) -> np.ndarray | None:
         """Sample a crop, xyxy in pixels (int), or None for the whole image."""
         centres = (boxes[:, :2] + boxes[:, 2:]) / 2
         while True:
@@ -259,5 +259,3 @@ def _ious(boxes: np.ndarray, patch: np.ndarray) -> np.ndarray:
     intersection = overlap.clip(min=0).prod(1)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     return intersection / np.maximum(areas + (patch[2:] - patch[:2]).prod() - intersection, 1e-12)
-
-

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters and multiply-adds of a model."""
 
-from typing import Tuple
-
 import torch
 import torch.nn as nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -26,7 +24,7 @@ def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def count_madds(model: nn.Module, input_shape: Tuple[int, int]) -> int:
+def count_madds(model: nn.Module, input_shape: tuple[int, int]) -> int:
     """Multiply-adds of all convolutions and linear layers for one image,
     without norms, activations and biases (the way the papers count).
 

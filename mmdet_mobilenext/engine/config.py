@@ -6,7 +6,6 @@ from __future__ import annotations
 import os.path as osp
 from collections.abc import Mapping
 
-import torch
 from mmengine.config import Config
 
 __all__ = ['load_config', 'set_data_root']
@@ -48,9 +47,6 @@ def load_config(
     elif cfg.get('work_dir') is None:
         cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(path))[0])
     cfg.launcher = launcher
-    if not torch.cuda.is_available():
-        # NCCL is for GPUs only.
-        cfg.setdefault('env_cfg', dict()).setdefault('dist_cfg', dict())['backend'] = 'gloo'
     return cfg
 
 

@@ -8,7 +8,7 @@ import os
 import torch
 from mmengine.config import Config
 
-__all__ = ['EnvironmentCheckError', 'check_environment']
+__all__ = ['EnvironmentCheckError', 'check_environment', 'prepare_distributed']
 
 
 class EnvironmentCheckError(RuntimeError):
@@ -44,3 +44,25 @@ def check_environment(cfg: Config) -> None:
         raise EnvironmentCheckError(
             '--launcher pytorch needs torchrun: use tools/dist_train.sh or tools/dist_test.sh'
         )
+
+
+def prepare_distributed(cfg: Config) -> None:
+    """Let processes of torchrun work together on CPUs.
+
+    mmengine's launcher sets a CUDA device for each process and hands it to
+    DDP, also with the gloo backend. Without GPUs the process group is made
+    here, which mmengine then finds, and DDP is told to use no device.
+
+    Args:
+        cfg (Config): Config of the run, changed in place.
+    """
+    if cfg.get('launcher', 'none') != 'pytorch' or torch.cuda.is_available():
+        return
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel',
+        device_ids=None,
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )

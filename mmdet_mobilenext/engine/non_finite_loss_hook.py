@@ -2,7 +2,6 @@
 """Stop a run whose loss is lost."""
 
 import math
-from typing import Optional
 
 import torch
 from mmdet.registry import HOOKS
@@ -45,8 +44,8 @@ class NonFiniteLossHook(Hook):
         self,
         runner: Runner,
         batch_idx: int,
-        data_batch: Optional[dict] = None,
-        outputs: Optional[dict] = None,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
     ) -> None:
         """Look at the losses of the iteration.
 

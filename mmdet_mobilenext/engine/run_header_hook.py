@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One line at the start of a run that says what is going to happen."""
 
-from typing import Optional, Tuple
-
 import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
@@ -28,7 +26,7 @@ def effective_batch_size(runner: Runner) -> int:
     return batch_size * runner.world_size * accumulated
 
 
-def input_shape_of(pipeline: list) -> Optional[Tuple[int, int]]:
+def input_shape_of(pipeline: list) -> tuple[int, int] | None:
     """Height and width in pixels that a pipeline resizes to.
 
     Args:

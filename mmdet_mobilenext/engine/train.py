@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from mmdet_mobilenext.checkpoints.resume import find_resumable
 from mmdet_mobilenext.datasets.checks import check_dataset_cfgs
 
-from .environment import check_environment
+from .environment import check_environment, prepare_distributed
 
 __all__ = ['build_runner', 'check_before_training', 'train']
 
@@ -26,6 +26,7 @@ def build_runner(cfg: Config) -> Runner:
     Returns:
         Runner: mmengine's, or one of ``runner_type``.
     """
+    prepare_distributed(cfg)
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 

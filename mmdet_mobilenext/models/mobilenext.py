@@ -7,7 +7,7 @@ repeats follow the network that the authors ran: the 960 stage has 3 blocks
 (the paper's table prints another number).
 """
 
-from typing import List, Optional, Sequence, Set, Tuple, Union
+from collections.abc import Sequence
 
 import torch.nn as nn
 from mmcv.cnn import ConvModule
@@ -112,14 +112,14 @@ class MobileNeXt(BaseModule):
         widen_factor: float = 1.0,
         identity_tensor_multiplier: float = 1.0,
         out_indices: Sequence[int] = (2, 4, 7),
-        taps: Union[str, Sequence[str]] = 'output',
+        taps: str | Sequence[str] = 'output',
         frozen_stages: int = -1,
-        conv_cfg: Optional[dict] = None,
+        conv_cfg: dict | None = None,
         norm_cfg: dict = dict(type='BN'),
         act_cfg: dict = dict(type='ReLU6'),
         norm_eval: bool = False,
         with_cp: bool = False,
-        init_cfg: Union[dict, List[dict], None] = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         if init_cfg is None:
             init_cfg = [
@@ -158,11 +158,11 @@ class MobileNeXt(BaseModule):
             norm_cfg=norm_cfg,
             act_cfg=act_cfg,
         )
-        self.layers: List[str] = []
+        self.layers: list[str] = []
         in_channels = stem_channels
         last_stage = max(self.out_indices)
         for index in range(last_stage + 1):
-            wanted = {t for i, t in zip(self.out_indices, self.taps) if i == index}
+            wanted = {t for i, t in zip(self.out_indices, self.taps, strict=False) if i == index}
             stops_inside = index == last_stage and wanted == {'expansion'}
             name = f'layer{index + 1}'
             self.add_module(name, self._make_stage(index, in_channels, stops_inside))
@@ -174,7 +174,7 @@ class MobileNeXt(BaseModule):
 
     # Arguments ------------------------------------------------------------
 
-    def _check_out_indices(self, out_indices: Sequence[int]) -> Tuple[int, ...]:
+    def _check_out_indices(self, out_indices: Sequence[int]) -> tuple[int, ...]:
         num_stages = len(self.arch_settings)
         if not is_seq_of(out_indices, int) or len(out_indices) == 0:
             raise ValueError(
@@ -193,7 +193,7 @@ class MobileNeXt(BaseModule):
             )
         return normalised
 
-    def _check_taps(self, taps: Union[str, Sequence[str]]) -> Tuple[str, ...]:
+    def _check_taps(self, taps: str | Sequence[str]) -> tuple[str, ...]:
         per_index = (taps,) * len(self.out_indices) if isinstance(taps, str) else tuple(taps)
         if len(per_index) != len(self.out_indices):
             raise ValueError(
@@ -202,7 +202,7 @@ class MobileNeXt(BaseModule):
             )
         if any(tap not in TAPS for tap in per_index):
             raise ValueError(f'taps must be of {TAPS}, but received {taps!r}')
-        pairs = list(zip(self.out_indices, per_index))
+        pairs = list(zip(self.out_indices, per_index, strict=False))
         if len(set(pairs)) != len(pairs):
             raise ValueError(f'the same tap of a stage is asked for twice: {pairs}')
         return per_index
@@ -212,7 +212,7 @@ class MobileNeXt(BaseModule):
         return 4 if widen_factor == 0.1 else 8
 
     @classmethod
-    def _stage_channels(cls, widen_factor: float) -> Tuple[int, ...]:
+    def _stage_channels(cls, widen_factor: float) -> tuple[int, ...]:
         channels = [
             make_divisible(c * widen_factor, cls._divisor(widen_factor))
             for _, c, _, _ in cls.arch_settings
@@ -248,10 +248,11 @@ class MobileNeXt(BaseModule):
         return nn.Sequential(*blocks)
 
     @property
-    def feature_info(self) -> List[dict]:
+    def feature_info(self) -> list[dict]:
         """list[dict]: For each feature, in order: ``index`` (stage), ``tap``,
         ``channels``, ``stride`` (pixels of the input an element covers) and
-        ``module`` (the attribute it comes from)."""
+        ``module`` (the attribute it comes from).
+        """
         input_stride = 2
         strides = []
         for _, _, _, stride in self.arch_settings:
@@ -265,10 +266,10 @@ class MobileNeXt(BaseModule):
                 stride=strides[index][tap],
                 module=f'layer{index + 1}' + ('.0.pw_expand' if tap == 'expansion' else ''),
             )
-            for index, tap in zip(self.out_indices, self.taps)
+            for index, tap in zip(self.out_indices, self.taps, strict=False)
         ]
 
-    def optional_pretrained_keys(self) -> Set[str]:
+    def optional_pretrained_keys(self) -> set[str]:
         """Keys of the whole network that this one does not build, because it
         is not read that far. A checkpoint may hold them.
 
@@ -286,14 +287,15 @@ class MobileNeXt(BaseModule):
 
     def init_weights(self) -> None:
         """Initialize the weights; a ``Pretrained`` checkpoint is first checked
-        key by key (mmengine alone would only warn)."""
+        key by key (mmengine alone would only warn).
+        """
         if not self.is_init:
             check_pretrained_init(self)
         super().init_weights()
 
     # Running --------------------------------------------------------------
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Extract features.
 
         Args:
@@ -304,7 +306,7 @@ class MobileNeXt(BaseModule):
             (N, C_i, H / s_i, W / s_i) with C_i and s_i from
             :attr:`feature_info`.
         """
-        wanted = list(zip(self.out_indices, self.taps))
+        wanted = list(zip(self.out_indices, self.taps, strict=False))
         features = {}
         x = self.conv1(x)
         for index, name in enumerate(self.layers):

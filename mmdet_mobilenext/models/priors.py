@@ -2,7 +2,7 @@
 """Prior boxes of SSDLite as the published detectors use them."""
 
 import math
-from typing import List, Sequence, Tuple, Union
+from collections.abc import Sequence
 
 import torch
 from mmdet.models.task_modules.prior_generators import SSDAnchorGenerator
@@ -50,11 +50,11 @@ class SSDLitePriorGenerator(SSDAnchorGenerator):
 
     def __init__(
         self,
-        strides: Sequence[Union[int, Tuple[int, int]]],
+        strides: Sequence[int | tuple[int, int]],
         min_sizes: Sequence[float],
         max_sizes: Sequence[float],
         ratios: Sequence[Sequence[float]],
-        input_size: Union[int, Tuple[int, int]] = 320,
+        input_size: int | tuple[int, int] = 320,
     ) -> None:
         lengths = dict(
             strides=len(strides),
@@ -80,7 +80,7 @@ class SSDLitePriorGenerator(SSDAnchorGenerator):
             scale_major=False,
         )
 
-    def gen_base_anchors(self) -> List[Tensor]:
+    def gen_base_anchors(self) -> list[Tensor]:
         """Priors of one cell of each level, centred on the cell.
 
         Returns:
@@ -96,10 +96,10 @@ class SSDLitePriorGenerator(SSDAnchorGenerator):
 
     def single_level_grid_priors(
         self,
-        featmap_size: Tuple[int, int],
+        featmap_size: tuple[int, int],
         level_idx: int,
         dtype: torch.dtype = torch.float32,
-        device: Union[torch.device, str] = 'cuda',
+        device: torch.device | str = 'cuda',
     ) -> Tensor:
         """Priors of one level.
 
@@ -122,7 +122,7 @@ class SSDLitePriorGenerator(SSDAnchorGenerator):
         return priors + shift.repeat(1, 2)
 
     def check_featmap_sizes(
-        self, featmap_sizes: Sequence[Tuple[int, int]], input_shape: Tuple[int, int]
+        self, featmap_sizes: Sequence[tuple[int, int]], input_shape: tuple[int, int]
     ) -> None:
         """Check that the levels of a network cover the image as declared.
 
@@ -139,9 +139,9 @@ class SSDLitePriorGenerator(SSDAnchorGenerator):
         width, height = self.input_size
         if tuple(input_shape) != (height, width):
             raise ValueError(
-                f'the priors were made for an input of {width}x{height} (width x height), but the '
-                f'batch is {input_shape[1]}x{input_shape[0]}: set the Resize scale of the pipelines '
-                "and the prior generator's input_size to the same value"
+                f'the priors were made for an input of {width}x{height} (width x height), '
+                f'but the batch is {input_shape[1]}x{input_shape[0]}: set the Resize scale of the '
+                "pipelines and the prior generator's input_size to the same value"
             )
         if len(featmap_sizes) != self.num_levels:
             raise ValueError(
@@ -149,7 +149,7 @@ class SSDLitePriorGenerator(SSDAnchorGenerator):
                 f'{len(featmap_sizes)}: give strides, min_sizes, max_sizes and ratios one entry '
                 'per level'
             )
-        for level, (size, stride) in enumerate(zip(featmap_sizes, self.strides)):
+        for level, (size, stride) in enumerate(zip(featmap_sizes, self.strides, strict=False)):
             expected = (math.ceil(height / stride[1]), math.ceil(width / stride[0]))
             if tuple(size) != expected:
                 raise ValueError(

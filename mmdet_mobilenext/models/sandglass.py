@@ -6,7 +6,6 @@ Network Design", ECCV 2020, section 3, https://arxiv.org/abs/2007.02269.
 """
 
 import math
-from typing import Optional, Tuple
 
 import torch
 import torch.utils.checkpoint as cp
@@ -143,11 +142,11 @@ class SandglassBlock(BaseModule):
         identity_tensor_multiplier: float = 1.0,
         keep_3x3: bool = False,
         with_tail: bool = True,
-        conv_cfg: Optional[dict] = None,
-        norm_cfg: Optional[dict] = dict(type='BN'),
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = dict(type='BN'),
         act_cfg: dict = dict(type='ReLU6'),
         with_cp: bool = False,
-        init_cfg: Optional[dict] = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         if stride not in (1, 2):
@@ -215,7 +214,7 @@ class SandglassBlock(BaseModule):
             return 'widen' if stride == 1 else 'downsample'
         return 'full'
 
-    def _inner_forward(self, x: Tensor) -> Tuple[Tensor, Tensor]:
+    def _inner_forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         out = self.dw_in(x) if self.with_dw_in else x
         expansion = self.pw_expand(self.pw_reduce(out))
         out = self.dw_out(expansion) if self.with_dw_out else expansion
@@ -223,7 +222,7 @@ class SandglassBlock(BaseModule):
             out = add_partial_identity(out, x, self.identity_channels)
         return out, expansion
 
-    def forward_taps(self, x: Tensor) -> Tuple[Tensor, Tensor]:
+    def forward_taps(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Run the block and hand out both tensors that a detector may read.
 
         Args:

@@ -7,7 +7,7 @@ section 6.2, for the separable prediction layers.
 """
 
 import warnings
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 import torch.nn as nn
@@ -123,7 +123,9 @@ class SSDLiteHead(SSDHead):
         self.cls_convs = nn.ModuleList()
         self.reg_convs = nn.ModuleList()
         last_level = len(self.in_channels) - 1
-        for level, (channels, num_priors) in enumerate(zip(self.in_channels, self.num_base_priors)):
+        for level, (channels, num_priors) in enumerate(
+            zip(self.in_channels, self.num_base_priors, strict=False)
+        ):
             separable = level != last_level
             self.cls_convs.append(
                 self._make_branch(channels, num_priors * self.cls_out_channels, separable)
@@ -131,7 +133,7 @@ class SSDLiteHead(SSDHead):
             self.reg_convs.append(self._make_branch(channels, num_priors * 4, separable))
 
     def _make_branch(self, channels: int, out_channels: int, separable: bool) -> nn.Sequential:
-        layers: List[nn.Module] = []
+        layers: list[nn.Module] = []
         if separable:
             with warnings.catch_warnings():
                 # A bias before a norm has no effect, but was published.
@@ -152,7 +154,7 @@ class SSDLiteHead(SSDHead):
         layers.append(nn.Conv2d(channels, out_channels, 1))
         return nn.Sequential(*layers)
 
-    def forward(self, x: Tuple[Tensor, ...]) -> Tuple[List[Tensor], List[Tensor]]:
+    def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
         """Predict class scores and box offsets.
 
         Args:
@@ -174,12 +176,12 @@ class SSDLiteHead(SSDHead):
 
     def loss_by_feat(
         self,
-        cls_scores: List[Tensor],
-        bbox_preds: List[Tensor],
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
         batch_gt_instances: InstanceList,
-        batch_img_metas: List[dict],
+        batch_img_metas: list[dict],
         batch_gt_instances_ignore: OptInstanceList = None,
-    ) -> Dict[str, Tensor]:
+    ) -> dict[str, Tensor]:
         """Losses of a batch.
 
         Args:
@@ -232,12 +234,12 @@ class SSDLiteHead(SSDHead):
 
     def _targets(
         self,
-        featmap_sizes: List[Tuple[int, int]],
+        featmap_sizes: list[tuple[int, int]],
         batch_gt_instances: InstanceList,
-        batch_img_metas: List[dict],
+        batch_img_metas: list[dict],
         batch_gt_instances_ignore: OptInstanceList,
         device: torch.device,
-    ) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What the head should say.
 
         Returns:
@@ -279,11 +281,9 @@ class SSDLiteHead(SSDHead):
         return labels, (matched != self.assigner.IGNORED).float(), anchors, bbox_targets
 
     @staticmethod
-    def _flatten(levels: List[Tensor], channels: int) -> Tensor:
+    def _flatten(levels: list[Tensor], channels: int) -> Tensor:
         """Level maps (N, A * C, H, W) to one tensor (N, priors, C)."""
-        return torch.cat(
-            [m.permute(0, 2, 3, 1).reshape(len(m), -1, channels) for m in levels], 1
-        )
+        return torch.cat([m.permute(0, 2, 3, 1).reshape(len(m), -1, channels) for m in levels], 1)
 
     def _mine_hard_negatives(self, loss: Tensor, is_pos: Tensor, is_valid: Tensor) -> Tensor:
         """Choose per image the negatives with the largest background loss.
@@ -307,10 +307,10 @@ class SSDLiteHead(SSDHead):
 
     def predict_by_feat(
         self,
-        cls_scores: List[Tensor],
-        bbox_preds: List[Tensor],
-        score_factors: Optional[List[Tensor]] = None,
-        batch_img_metas: Optional[List[dict]] = None,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        score_factors: list[Tensor] | None = None,
+        batch_img_metas: list[dict] | None = None,
         cfg: OptConfigType = None,
         rescale: bool = False,
         with_nms: bool = True,
@@ -338,7 +338,7 @@ class SSDLiteHead(SSDHead):
         )
 
     def _check_featmap_sizes(
-        self, featmap_sizes: Sequence[Tuple[int, int]], batch_img_metas: Sequence[dict]
+        self, featmap_sizes: Sequence[tuple[int, int]], batch_img_metas: Sequence[dict]
     ) -> None:
         meta = batch_img_metas[0]
         shape = meta.get('batch_input_shape', meta.get('pad_shape', meta['img_shape']))

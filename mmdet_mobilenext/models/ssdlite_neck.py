@@ -6,7 +6,7 @@ and its inverted residual levels; the detector of the MobileNeXt authors
 (https://github.com/houqb/ssdlite-pytorch-mobilenext) for sandglass levels.
 """
 
-from typing import List, Optional, Sequence, Tuple, Union
+from collections.abc import Sequence
 
 import torch.nn as nn
 from mmcv.cnn import ConvModule
@@ -44,10 +44,10 @@ class SandglassExtra(BaseModule):
         in_channels: int,
         out_channels: int,
         mid_channels: int,
-        conv_cfg: Optional[dict] = None,
+        conv_cfg: dict | None = None,
         norm_cfg: dict = dict(type='BN'),
         act_cfg: dict = dict(type='ReLU6'),
-        init_cfg: Union[dict, List[dict], None] = None,
+        init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg)
@@ -124,11 +124,11 @@ class SSDLiteNeck(BaseModule):
         out_channels: Sequence[int],
         expand_ratios: Sequence[float],
         extra_type: str,
-        tap_indices: Optional[Sequence[int]] = None,
-        conv_cfg: Optional[dict] = None,
+        tap_indices: Sequence[int] | None = None,
+        conv_cfg: dict | None = None,
         norm_cfg: dict = dict(type='BN'),
         act_cfg: dict = dict(type='ReLU6'),
-        init_cfg: Union[dict, List[dict], None] = (
+        init_cfg: dict | list[dict] | None = (
             dict(type='Kaiming', layer='Conv2d'),
             dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
         ),
@@ -156,13 +156,14 @@ class SSDLiteNeck(BaseModule):
             )
         if extra_type not in ('sandglass', 'inverted_residual'):
             raise ValueError(
-                f"extra_type must be 'sandglass' or 'inverted_residual', but received {extra_type!r}"
+                "extra_type must be 'sandglass' or 'inverted_residual', but received "
+                f'{extra_type!r}'
             )
 
         layer_cfg = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.extra_layers = nn.ModuleList()
         channels = self.in_channels[-1]
-        for level_channels, ratio in zip(extra_channels, expand_ratios):
+        for level_channels, ratio in zip(extra_channels, expand_ratios, strict=False):
             if extra_type == 'sandglass':
                 layer = SandglassExtra(
                     channels, level_channels, max(1, int(channels * ratio)), **layer_cfg
@@ -174,7 +175,7 @@ class SSDLiteNeck(BaseModule):
             self.extra_layers.append(layer)
             channels = level_channels
 
-    def forward(self, inputs: Sequence[Tensor]) -> Tuple[Tensor, ...]:
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Make the levels.
 
         Args:
@@ -186,8 +187,8 @@ class SSDLiteNeck(BaseModule):
         if len(inputs) != len(self.in_channels):
             raise ValueError(
                 f'the neck was built for {len(self.in_channels)} inputs (in_channels = '
-                f"{self.in_channels}), but received {len(inputs)}: fit in_channels to the backbone's "
-                'out_indices'
+                f'{self.in_channels}), but received {len(inputs)}: fit in_channels to '
+                "the backbone's out_indices"
             )
         levels = [inputs[i] for i in self.tap_indices]
         feature = inputs[-1]

@@ -7,6 +7,9 @@ import pytest
 import torch
 from golden import load, make_state_dict
 from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.runner import load_checkpoint
+
 from mmdet_mobilenext.checkpoints.convert import (
     SOURCES,
     convert_checkpoint,
@@ -16,8 +19,6 @@ from mmdet_mobilenext.checkpoints.houqb_detector import background_last
 from mmdet_mobilenext.checkpoints.safe_loading import UnsafeCheckpointError
 from mmdet_mobilenext.checkpoints.strict import CheckpointKeyError
 from mmdet_mobilenext.models import MobileNeXt
-from mmengine.config import Config
-from mmengine.runner import load_checkpoint
 
 FORMATS = {
     'mobilenext detector': ('houqb-detector', 'mobilenext'),
@@ -35,7 +36,9 @@ def make_source(name):
     # torchvision's keys are those of the authors' MobileNetV2 backbone.
     shapes = load('models')['mobilenet_v2']['state_dict']
     shapes = {
-        k.removeprefix('backbone.'): v for k, v in shapes.items() if k.startswith('backbone.features')
+        k.removeprefix('backbone.'): v
+        for k, v in shapes.items()
+        if k.startswith('backbone.features')
     }
     shapes |= {'classifier.1.weight': [1000, 1280], 'classifier.1.bias': [1000]}
     return source, make_state_dict(shapes)
@@ -56,7 +59,7 @@ def test_every_key_arrives_once(weights):
 def some_keys(state_dict):
     """One key of every kind, from all over the network."""
     keys = list(state_dict)
-    return keys[:: max(1, len(keys) // 12)] + [keys[-1], keys[-2]]
+    return [*keys[:: max(1, len(keys) // 12)], keys[-1], keys[-2]]
 
 
 def test_dropped_keys_are_named(weights):
@@ -82,9 +85,7 @@ def test_renamed_keys_are_named(weights):
 def test_added_keys_are_named(weights):
     source, state_dict = weights
     with pytest.raises(CheckpointKeyError, match=r'features\.99\.conv\.0\.weight'):
-        convert_state_dict(
-            {**state_dict, 'features.99.conv.0.weight': torch.zeros(1)}, source
-        )
+        convert_state_dict({**state_dict, 'features.99.conv.0.weight': torch.zeros(1)}, source)
 
 
 def test_wrong_shapes_are_named(weights):
@@ -217,7 +218,7 @@ def test_unknown_number_of_classes_needs_names(tmp_path):
             shapes[key] = [6 * 4, *shape[1:]]
     source = tmp_path / 'in.pth'
     torch.save(dict(model=make_state_dict(shapes)), source)
-    with pytest.raises(ValueError, match='3 classes.*--classes'):
+    with pytest.raises(ValueError, match=r'3 classes.*--classes'):
         convert_checkpoint(source, tmp_path / 'out.pth', 'houqb-detector')
     meta = convert_checkpoint(
         source, tmp_path / 'out.pth', 'houqb-detector', classes=['a', 'b', 'c']

@@ -92,7 +92,11 @@ def test_published_recipe(configs):
     assert cfg.test_dataloader.sampler.round_up is False
     assert cfg.test_evaluator == dict(type='VOCMetric', metric='mAP', eval_mode='11points')
     test_cfg = cfg.model.test_cfg
-    assert (test_cfg.score_thr, test_cfg.nms.iou_threshold, test_cfg.max_per_img) == (0.01, 0.45, 100)
+    assert (test_cfg.score_thr, test_cfg.nms.iou_threshold, test_cfg.max_per_img) == (
+        0.01,
+        0.45,
+        100,
+    )
     assert test_cfg.nms_pre >= 3234 * 20
     preprocessor = cfg.model.data_preprocessor
     assert preprocessor.mean == [123, 117, 104] and preprocessor.bgr_to_rgb

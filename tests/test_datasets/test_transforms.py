@@ -9,8 +9,9 @@ import pytest
 import torch
 from mmdet.registry import TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
-from mmdet_mobilenext.datasets import DropDifficult, SSDPhotoMetricDistortion, SSDRandomCrop
 from mmengine.config import Config
+
+from mmdet_mobilenext.datasets import DropDifficult, SSDPhotoMetricDistortion, SSDRandomCrop
 
 DRAWS = 10_000
 
@@ -84,7 +85,9 @@ def test_photometric_distribution(pipeline, monkeypatch):
     monkeypatch.setattr(transform, '_random_flags', lambda: draws.append(original()) or draws[-1])
     for _ in range(DRAWS):
         transform(dict(img=np.full((2, 2, 3), 100, np.uint8)))
-    mode, brightness, contrast, saturation, hue, swap, *values = map(np.array, zip(*draws))
+    mode, brightness, contrast, saturation, hue, swap, *values = map(
+        np.array, zip(*draws, strict=False)
+    )
     for flag in (mode, brightness, contrast, saturation, hue, swap):
         assert flag.mean() == pytest.approx(0.5, abs=0.02)
     # Independent of one another.
@@ -312,6 +315,4 @@ def test_flip_mirrors_boxes(pipeline):
 def test_resize_does_not_keep_the_ratio(pipeline):
     out = TRANSFORMS.build(pipeline['Resize'])(make_results())
     assert out['img'].shape == (320, 320, 3)
-    torch.testing.assert_close(
-        out['gt_bboxes'].tensor[0], torch.tensor([32.0, 64.0, 96.0, 192.0])
-    )
+    torch.testing.assert_close(out['gt_bboxes'].tensor[0], torch.tensor([32.0, 64.0, 96.0, 192.0]))

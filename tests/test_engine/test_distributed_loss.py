@@ -53,7 +53,7 @@ def work(rank, port, sync_num_pos, out):
     ddp = torch.nn.parallel.DistributedDataParallel(LossOf(detector))
     inputs, data_samples = batch()
     part = slice(2 * rank, 2 * rank + 2)
-    for step in range(2):  # DDP complains at the second step
+    for _step in range(2):  # DDP complains at the second step
         detector.zero_grad()
         losses = ddp(inputs[part], data_samples[part])
         sum(losses.values()).backward()

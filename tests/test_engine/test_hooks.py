@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn as nn
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+
 from mmdet_mobilenext.engine import MemoryFormatHook, NonFiniteLossError, NonFiniteLossHook
 from mmdet_mobilenext.engine.complexity import count_madds, count_parameters
 from mmdet_mobilenext.engine.environment import EnvironmentCheckError, check_environment
 from mmdet_mobilenext.engine.run_header_hook import effective_batch_size, input_shape_of
-from mmengine.config import Config
-from mmengine.optim import OptimWrapper
 
 
 def fake_runner(model=None):
@@ -25,7 +26,9 @@ def fake_runner(model=None):
 @pytest.mark.parametrize('bad', [float('nan'), float('inf')])
 def test_non_finite_loss_tells_iteration_rate_and_losses(bad):
     outputs = dict(
-        loss=torch.tensor(bad, requires_grad=True), loss_cls=torch.tensor(bad), acc=torch.tensor(bad)
+        loss=torch.tensor(bad, requires_grad=True),
+        loss_cls=torch.tensor(bad),
+        acc=torch.tensor(bad),
     )
     with pytest.raises(NonFiniteLossError) as error:
         NonFiniteLossHook().after_train_iter(fake_runner(), 41, outputs=outputs)
@@ -49,14 +52,16 @@ def test_interval_of_the_loss_check():
 
 
 def test_the_loss_check_comes_before_the_checkpoint():
-    from mmdet_mobilenext.engine import AtomicCheckpointHook
     from mmengine.runner.priority import get_priority
+
+    from mmdet_mobilenext.engine import AtomicCheckpointHook
 
     assert get_priority(NonFiniteLossHook.priority) < get_priority(AtomicCheckpointHook.priority)
 
 
 @pytest.mark.parametrize(
-    ('setting', 'channels_last'), [('auto', not torch.cuda.is_available()), (True, True), (False, False)]
+    ('setting', 'channels_last'),
+    [('auto', not torch.cuda.is_available()), (True, True), (False, False)],
 )
 def test_memory_format(setting, channels_last):
     runner = fake_runner()
@@ -100,7 +105,7 @@ def test_mmcv_without_cuda_on_a_gpu_machine_is_named(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'get_device_name', lambda *a: 'Some GPU')
     monkeypatch.setattr('mmcv.ops.get_compiling_cuda_version', lambda: 'not available')
-    with pytest.raises(EnvironmentCheckError, match='Some GPU.*FORCE_CUDA=1'):
+    with pytest.raises(EnvironmentCheckError, match=r'Some GPU.*FORCE_CUDA=1'):
         check_environment(Config(dict()))
     monkeypatch.setattr('mmcv.ops.get_compiling_cuda_version', lambda: '12.8')
     check_environment(Config(dict()))
@@ -108,5 +113,5 @@ def test_mmcv_without_cuda_on_a_gpu_machine_is_named(monkeypatch):
 
 def test_launcher_without_torchrun_is_named(monkeypatch):
     monkeypatch.delenv('RANK', raising=False)
-    with pytest.raises(EnvironmentCheckError, match='dist_train.sh'):
+    with pytest.raises(EnvironmentCheckError, match=r'dist_train.sh'):
         check_environment(Config(dict(launcher='pytorch')))

@@ -55,7 +55,7 @@ def test_training_says_what_it_does(trained):
         'val 5 images',
         'cpu, 1 threads',
         'M parameters',
-        'M multiply-adds at 160x160',
+        'M multiply-adds at 128x128',
         'batch 4',
         '8 iterations = 2.0 epochs',
     ):
@@ -145,9 +145,7 @@ def test_resume_of_a_finished_run_does_no_work(trained, voc, tmp_path):
 def test_same_seed_same_result(trained, voc, tmp_path):
     run_tool('train.py', CONFIG, '--work-dir', tmp_path, '--cfg-options', *small_options(voc))
     first, second = (torch.load(newest(d), weights_only=False) for d in (trained[0], tmp_path))
-    assert all(
-        torch.equal(v, second['state_dict'][k]) for k, v in first['state_dict'].items()
-    )
+    assert all(torch.equal(v, second['state_dict'][k]) for k, v in first['state_dict'].items())
 
 
 @pytest.mark.slow
@@ -221,11 +219,8 @@ def test_two_processes_test_each_image_once(trained, voc, tmp_path):
     for name, tool, gpus in (('one', 'test.py', ()), ('two', 'dist_test.sh', (2,))):
         out = tmp_path / f'{name}.pkl'
         options = small_options(voc, **{'test_dataloader.batch_size': 1})
-        done = run_tool(
-            tool, CONFIG, newest(work_dir), *gpus, '--work-dir', tmp_path / name, '--out', out,
-            '--cfg-options', *options, check=True,
-        ) if not gpus else run_dist(tool, CONFIG, newest(work_dir), *gpus, '--work-dir',
-                                    tmp_path / name, '--out', out, '--cfg-options', *options)  # fmt: skip
+        args = [CONFIG, newest(work_dir), *gpus, '--work-dir', tmp_path / name, '--out', out]
+        done = run_dist(tool, *args, '--cfg-options', *options)
         text = done.stdout + done.stderr
         metric = re.findall(r'pascal_voc/mAP: ([\d.]+)', text)[-1]
         gts = sum(int(row[1]) for row in re.findall(r'\| (\w+) +\| (\d+) ', text))
@@ -250,7 +245,8 @@ def run_dist(tool, *args):
 @pytest.mark.slow
 def test_two_processes_train_and_resume(voc, tmp_path):
     args = [CONFIG, 2, '--work-dir', tmp_path]
-    run_dist('dist_train.sh', *args, '--cfg-options', *small_options(voc, **{'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1}))
+    options = small_options(voc, **{'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1})
+    run_dist('dist_train.sh', *args, '--cfg-options', *options)
     assert newest(tmp_path).name == 'epoch_1.pth'
     done = run_dist('dist_train.sh', *args, '--resume', '--cfg-options', *small_options(voc))
     assert newest(tmp_path).name == 'epoch_2.pth'

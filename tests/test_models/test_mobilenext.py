@@ -4,11 +4,12 @@ import torch
 import torch.nn as nn
 from golden import assert_matches, load, make_input, make_state_dict
 from mmdet.registry import MODELS
+from torch.nn.modules.batchnorm import _BatchNorm
+
 from mmdet_mobilenext.checkpoints.convert import convert_state_dict
 from mmdet_mobilenext.checkpoints.strict import CheckpointKeyError
 from mmdet_mobilenext.engine.complexity import count_madds, count_parameters
 from mmdet_mobilenext.models import MobileNeXt
-from torch.nn.modules.batchnorm import _BatchNorm
 
 WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.4)
 
@@ -63,7 +64,9 @@ def test_output_shapes_and_feature_info():
     features = net(torch.rand(1, 3, 224, 224))
     channels = [96, 144, 192, 288, 384, 576, 960, 1280]
     sizes = [56, 56, 28, 14, 14, 7, 7, 7]
-    assert [f.shape for f in features] == [(1, c, s, s) for c, s in zip(channels, sizes)]
+    assert [f.shape for f in features] == [
+        (1, c, s, s) for c, s in zip(channels, sizes, strict=False)
+    ]
     assert [i['stride'] for i in net.feature_info] == [4, 4, 8, 16, 16, 32, 32, 32]
     assert [i['channels'] for i in net.feature_info] == channels
 
@@ -87,7 +90,7 @@ def test_ssdlite_taps():
 @pytest.mark.parametrize('size', [(320, 320), (300, 500), (33, 47)])
 def test_any_input_size(size):
     net = MobileNeXt(widen_factor=0.35, out_indices=(2, 4, 7)).eval()
-    for feature, info in zip(net(torch.rand(1, 3, *size)), net.feature_info):
+    for feature, info in zip(net(torch.rand(1, 3, *size)), net.feature_info, strict=False):
         assert feature.shape[2:] == tuple(-(-s // info['stride']) for s in size)
 
 
@@ -144,7 +147,9 @@ def test_every_parameter_gets_a_gradient(out_indices, taps):
 def test_widths(widen_factor):
     net = MobileNeXt(widen_factor, out_indices=(0, 7)).eval()
     features = net(torch.rand(1, 3, 32, 32))
-    assert all(f.shape[1] == i['channels'] for f, i in zip(features, net.feature_info))
+    assert all(
+        f.shape[1] == i['channels'] for f, i in zip(features, net.feature_info, strict=False)
+    )
     if widen_factor < 1:
         assert features[-1].shape[1] == 1280
     assert features[0].shape[1] % (4 if widen_factor == 0.1 else 8) == 0

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
+
 from mmdet_mobilenext.models.sandglass import (
     SandglassBlock,
     add_partial_identity,

@@ -10,6 +10,9 @@ from golden import assert_matches, load, make_input, make_state_dict
 from mmdet.models.utils import unpack_gt_instances
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.structures import InstanceData
+
 from mmdet_mobilenext.checkpoints.convert import convert_state_dict
 from mmdet_mobilenext.checkpoints.targets import build_ssdlite_detector
 from mmdet_mobilenext.engine.complexity import count_madds, count_parameters
@@ -19,8 +22,6 @@ from mmdet_mobilenext.models import (
     SSDLiteNeck,
     SSDLitePriorGenerator,
 )
-from mmengine.config import Config
-from mmengine.structures import InstanceData
 
 DETECTORS = {'mobilenext': 'mobilenext', 'mobilenetv2': 'mobilenet_v2'}
 
@@ -87,9 +88,7 @@ def golden_batch():
             target.append(level.permute(0, 3, 1, 2).contiguous())
         start = stop
     gts = [
-        InstanceData(
-            bboxes=torch.tensor(gt['boxes_px']), labels=torch.tensor(gt['labels_voc0'])
-        )
+        InstanceData(bboxes=torch.tensor(gt['boxes_px']), labels=torch.tensor(gt['labels_voc0']))
         for gt in record['gts']
     ]
     metas = [dict(img_shape=(320, 320), pad_shape=(320, 320), scale_factor=(1, 1))] * 3
@@ -251,14 +250,14 @@ def test_other_input_sizes(detector_cfg, size):
 
 
 def test_wrong_input_size_is_named(detectors):
-    with pytest.raises(ValueError, match='priors were made for an input of 320x320.*is 512x256'):
+    with pytest.raises(ValueError, match=r'priors were made for an input of 320x320.*is 512x256'):
         detectors['mobilenext'].predict(torch.rand(1, 3, 256, 512), samples([(256, 512)]))
 
 
 def test_stride_that_does_not_fit_is_named():
     generator = SSDLitePriorGenerator([16, 64], [20, 60], [40, 90], [[2], [2]], input_size=128)
     generator.check_featmap_sizes([(8, 8), (2, 2)], (128, 128))
-    with pytest.raises(ValueError, match='level 1 is 4x4 cells, but stride .*makes 2x2.*near 32'):
+    with pytest.raises(ValueError, match=r'level 1 is 4x4 cells, but stride .*makes 2x2.*near 32'):
         generator.check_featmap_sizes([(8, 8), (4, 4)], (128, 128))
     with pytest.raises(ValueError, match='2 levels, but the network hands over 1'):
         generator.check_featmap_sizes([(8, 8)], (128, 128))
@@ -330,7 +329,10 @@ def test_batch_of_one_that_batch_norm_cannot_train_is_named():
 
 
 def test_last_level_is_a_plain_1x1_convolution(detectors):
-    for convs in (detectors['mobilenext'].bbox_head.cls_convs, detectors['mobilenetv2'].bbox_head.reg_convs):
+    for convs in (
+        detectors['mobilenext'].bbox_head.cls_convs,
+        detectors['mobilenetv2'].bbox_head.reg_convs,
+    ):
         assert [len(branch) for branch in convs] == [2, 2, 2, 2, 2, 1]
         assert convs[-1][0].kernel_size == (1, 1)
         assert convs[0][0].conv.groups == convs[0][0].conv.in_channels

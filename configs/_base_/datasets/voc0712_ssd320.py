@@ -15,12 +15,16 @@ train_dataloader = dict(
                 ann_file='VOC2007/ImageSets/Main/trainval.txt',
                 data_prefix=dict(sub_data_root='VOC2007/'),
                 pipeline={{_base_.train_pipeline}},
-                backend_args={{_base_.backend_args}}),
+                backend_args={{_base_.backend_args}},
+            ),
             dict(
                 type={{_base_.dataset_type}},
                 data_root={{_base_.data_root}},
                 ann_file='VOC2012/ImageSets/Main/trainval.txt',
                 data_prefix=dict(sub_data_root='VOC2012/'),
                 pipeline={{_base_.train_pipeline}},
-                backend_args={{_base_.backend_args}})
-        ]))
+                backend_args={{_base_.backend_args}},
+            ),
+        ],
+    )
+)

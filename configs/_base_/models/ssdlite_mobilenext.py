@@ -10,11 +10,14 @@ model = dict(
         out_indices=(5, 7, 7),
         taps=('expansion', 'expansion', 'output'),
         norm_cfg=dict(type='BN'),
-        act_cfg=dict(type='ReLU6')),
+        act_cfg=dict(type='ReLU6'),
+    ),
     neck=dict(
         in_channels=(576, 1280, 1280),
         tap_indices=(0, 1),
         out_channels=(576, 1280, 512, 256, 256, 128),
         expand_ratios=(0.2, 0.25, 0.5, 0.5),
-        extra_type='sandglass'),
-    bbox_head=dict(in_channels=(576, 1280, 512, 256, 256, 128)))
+        extra_type='sandglass',
+    ),
+    bbox_head=dict(in_channels=(576, 1280, 512, 256, 256, 128)),
+)

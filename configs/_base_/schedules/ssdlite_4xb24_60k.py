@@ -9,17 +9,8 @@ optim_wrapper = dict(optimizer=dict(lr=4e-3))
 
 # W = 1,000 from 0.1333
 param_scheduler = [
-    dict(
-        type='LinearLR',
-        start_factor=0.1333,
-        by_epoch=False,
-        begin=0,
-        end=1001),
-    dict(
-        type='MultiStepLR',
-        by_epoch=False,
-        milestones=[40000, 50000],
-        gamma=0.1)
+    dict(type='LinearLR', start_factor=0.1333, by_epoch=False, begin=0, end=1001),
+    dict(type='MultiStepLR', by_epoch=False, milestones=[40000, 50000], gamma=0.1),
 ]
 
 default_hooks = dict(checkpoint=dict(interval=2500))

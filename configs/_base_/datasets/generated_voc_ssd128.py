@@ -1,11 +1,10 @@
-# The generated VOC-format set, 160x160. Made by tools/generate_voc.py and by
+# The generated VOC-format set, 128x128. Made by tools/generate_voc.py and by
 # the demo.
 # not VOCDataset, which would print VOC's class names for these classes
 dataset_type = 'XMLDataset'
 data_root = '{{$GENERATED_VOC_ROOT:data/VOCdevkit_generated}}'
-input_size = (160, 160)
-classes = ('aeroplane', 'bicycle', 'boat', 'bottle', 'car', 'chair', 'person',
-           'tvmonitor')
+input_size = (128, 128)
+classes = ('aeroplane', 'bicycle', 'boat', 'bottle', 'car', 'chair', 'person', 'tvmonitor')
 num_classes = 8
 # images that tools/demo.py generates
 generated_splits = dict(train=2400, val=100, test=500)
@@ -19,7 +18,7 @@ train_pipeline = [
     dict(type='SSDRandomCrop', min_ious=(0.7, 0.9), min_crop_size=0.5),
     dict(type='RandomFlip', prob=0.5),
     dict(type='Resize', scale=input_size, keep_ratio=False),
-    dict(type='PackDetInputs')
+    dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile', backend_args=backend_args),
@@ -27,12 +26,12 @@ test_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
-                   'scale_factor'))
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+    ),
 ]
 
 train_dataloader = dict(
-    batch_size=24,
+    batch_size=8,
     num_workers=1,
     persistent_workers=True,
     drop_last=True,
@@ -44,7 +43,9 @@ train_dataloader = dict(
         ann_file='VOC2007/ImageSets/Main/train.txt',
         data_prefix=dict(sub_data_root='VOC2007/'),
         pipeline=train_pipeline,
-        backend_args=backend_args))
+        backend_args=backend_args,
+    ),
+)
 val_dataloader = dict(
     batch_size=16,
     num_workers=1,
@@ -59,7 +60,9 @@ val_dataloader = dict(
         data_prefix=dict(sub_data_root='VOC2007/'),
         test_mode=True,
         pipeline=test_pipeline,
-        backend_args=backend_args))
+        backend_args=backend_args,
+    ),
+)
 test_dataloader = dict(
     batch_size=16,
     num_workers=1,
@@ -74,7 +77,39 @@ test_dataloader = dict(
         data_prefix=dict(sub_data_root='VOC2007/'),
         test_mode=True,
         pipeline=test_pipeline,
-        backend_args=backend_args))
+        backend_args=backend_args,
+    ),
+)
 
 val_evaluator = dict(type='VOCMetric', metric='mAP', eval_mode='11points')
 test_evaluator = val_evaluator
+
+# tools/test.py --tta: the image and its mirror image
+tta_model = dict(
+    type='DetTTAModel', tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.45), max_per_img=100)
+)
+tta_pipeline = [
+    dict(type='LoadImageFromFile', backend_args=backend_args),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale=input_size, keep_ratio=False)],
+            [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)],
+            [dict(type='LoadAnnotations', with_bbox=True)],
+            [
+                dict(
+                    type='PackDetInputs',
+                    meta_keys=(
+                        'img_id',
+                        'img_path',
+                        'ori_shape',
+                        'img_shape',
+                        'scale_factor',
+                        'flip',
+                        'flip_direction',
+                    ),
+                )
+            ],
+        ],
+    ),
+]
