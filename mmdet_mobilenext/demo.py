@@ -47,18 +47,18 @@ def make_overview(pictures: list[Path], target: Path, columns: int = 2, width: i
         columns (int): Pictures in a row. Defaults to 2.
         width (int): Width of each picture in pixels. Defaults to 480.
     """
-    tiles = []
-    for path in pictures:
-        image = mmcv.imread(path)
-        tiles.append(mmcv.imrescale(image, width / image.shape[1]))
-    height = max(tile.shape[0] for tile in tiles)
-    tiles = [
-        mmcv.impad(mmcv.imresize(t, (width, t.shape[0])), shape=(height, width), pad_val=255)
-        for t in tiles
-    ]
-    while len(tiles) % columns:
-        tiles.append(np.full_like(tiles[0], 255))
-    rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
+    rows = []
+    for start in range(0, len(pictures), columns):
+        tiles = []
+        for path in pictures[start : start + columns]:
+            image = mmcv.imread(path)
+            height = round(image.shape[0] * width / image.shape[1])
+            tiles.append(mmcv.imresize(image, (width, height)))
+        height = max(tile.shape[0] for tile in tiles)
+        tiles += [np.full((1, width, 3), 255, np.uint8)] * (columns - len(tiles))
+        white = (255, 255, 255)
+        tiles = [mmcv.impad(tile, shape=(height, width), pad_val=white) for tile in tiles]
+        rows.append(np.hstack(tiles))
     mmcv.imwrite(np.vstack(rows), str(target))
 
 

@@ -6,7 +6,7 @@ import os.path as osp
 import sys
 from collections.abc import Sequence
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
 from mmdet_mobilenext.datasets.checks import (
     VOC_CLASSES,
@@ -15,6 +15,7 @@ from mmdet_mobilenext.datasets.checks import (
     check_sources,
     sources_from_config,
 )
+from mmdet_mobilenext.engine.config import load_config
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -45,8 +46,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def get_sources(args: argparse.Namespace) -> tuple[list[VOCSource], str]:
     """Return the data sets to check and how to take unknown classes."""
     if args.config:
-        cfg = Config.fromfile(args.config, import_custom_modules=False)
-        cfg.merge_from_dict(args.cfg_options or {})
+        cfg = load_config(args.config, args.cfg_options, import_custom_modules=False)
         # Asked for by hand, the check runs even where the config switches it off for training.
         options = cfg.get('data_check', None) or {}
         unknown = options.get('unknown_classes', 'error') if isinstance(options, dict) else 'error'

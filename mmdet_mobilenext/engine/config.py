@@ -16,6 +16,7 @@ def load_config(
     cfg_options: Mapping | None = None,
     work_dir: str | None = None,
     launcher: str = 'none',
+    import_custom_modules: bool = True,
 ) -> Config:
     """Load a config and put the command line on top.
 
@@ -27,6 +28,8 @@ def load_config(
             the config's own or ``work_dirs/{config name}``.
         launcher (str): ``none``, ``pytorch``, ``slurm`` or ``mpi``.
             Defaults to ``'none'``.
+        import_custom_modules (bool): Import what the config asks for.
+            Defaults to True.
 
     Returns:
         Config: Ready for a runner.
@@ -36,7 +39,7 @@ def load_config(
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'no config file {path!r}: configs are in configs/')
-    cfg = Config.fromfile(path)
+    cfg = Config.fromfile(path, import_custom_modules=import_custom_modules)
     old_root = cfg.get('data_root')
     if cfg_options:
         cfg.merge_from_dict(dict(cfg_options))

@@ -766,3 +766,20 @@ def test_published_voc2007_is_clean(name):
     report = check_voc(VOCSource(root, ann_file, root), decode='sample')
     assert report.ok, str(report)
     assert report.objects > report.images > 0
+
+
+def test_tool_moves_the_data_sets_of_a_config(tmp_path, capsys):
+    """``--cfg-options data_root=...``, which the hint of a missing data root recommends."""
+    import importlib.util
+    from pathlib import Path
+
+    from small_voc import ROOT, make_small_voc
+
+    root = make_small_voc(tmp_path / 'VOCdevkit', train=2, val=1, test=1)
+    spec = importlib.util.spec_from_file_location('check_voc', Path(ROOT, 'tools', 'check_voc.py'))
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    config = str(ROOT / 'configs' / 'ssdlite_mobilenext_demo.py')
+    assert tool.main([config, '--cfg-options', f'data_root={root}']) == 0
+    assert tool.main([config, '--cfg-options', f'data_root={tmp_path}/nowhere']) == 1
+    assert 'nowhere' in capsys.readouterr().out
