@@ -30,6 +30,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     import torch
+    from mmengine.logging import MMLogger
     from mmengine.registry import init_default_scope
 
     import mmdet_mobilenext  # noqa: F401
@@ -41,6 +42,8 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     init_default_scope('mmdet')
+    # Quiet about the initialization of each weight.
+    MMLogger.get_instance('benchmark', log_level='WARNING')
     if args.configs:
         candidates = [build_candidate(osp.basename(c), c) for c in args.configs]
     else:

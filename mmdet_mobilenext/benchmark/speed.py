@@ -81,12 +81,13 @@ def build_candidate(
             Defaults to True.
 
     Returns:
-        Candidate: With random weights.
+        Candidate: With random weights, and a bias towards the background.
     """
     cfg = get_config(config) if '::' in config else Config.fromfile(config)
     cfg.model.bbox_head.num_classes = num_classes
     model = MODELS.build(cfg.model)
     model.init_weights()
+    _expect_background(model.bbox_head)
     if channels_last:
         to_channels_last(model)
     if not hasattr(model.bbox_head, 'loss_cls'):
@@ -94,6 +95,18 @@ def build_candidate(
         # without this stock SSDLite cannot run at all.
         model.bbox_head.loss_cls = None
     return Candidate(name, model, channels_last)
+
+
+def _expect_background(head: nn.Module, logit: float = 5.0) -> None:
+    """Give the background channel a head start, as training does.
+
+    With random weights every class of every prior passes the score threshold,
+    and NMS of tens of thousands of boxes would be all that is measured.
+    """
+    for branch in head.cls_convs:
+        bias = branch[-1].bias
+        with torch.no_grad():
+            bias.reshape(-1, head.cls_out_channels)[:, -1] += logit
 
 
 def make_batch(batch_size: int, input_size: int, num_classes: int = 20, num_boxes: int = 3) -> dict:

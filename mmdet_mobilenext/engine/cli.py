@@ -11,7 +11,7 @@ from mmdet_mobilenext.checkpoints.safe_loading import CheckpointFileError, Unsaf
 from mmdet_mobilenext.checkpoints.strict import CheckpointKeyError
 from mmdet_mobilenext.datasets.checks import DataCheckError
 
-from .environment import EnvironmentCheckError
+from .environment import EnvironmentCheckError, OptionError
 from .non_finite_loss_hook import NonFiniteLossError
 
 __all__ = ['stop_on_expected_errors']
@@ -25,6 +25,7 @@ EXPECTED_ERRORS = (
     FileExistsError,
     FileNotFoundError,
     NonFiniteLossError,
+    OptionError,
     UnsafeCheckpointError,
 )
 

@@ -8,7 +8,11 @@ import os
 import torch
 from mmengine.config import Config
 
-__all__ = ['EnvironmentCheckError', 'check_environment', 'prepare_distributed']
+__all__ = ['EnvironmentCheckError', 'OptionError', 'check_environment', 'prepare_distributed']
+
+
+class OptionError(ValueError):
+    """An option of a tool does not go with the config or another option."""
 
 
 class EnvironmentCheckError(RuntimeError):

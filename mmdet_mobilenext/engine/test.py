@@ -10,7 +10,7 @@ from mmengine.config import Config, ConfigDict
 
 from mmdet_mobilenext.datasets.checks import check_dataset_cfgs
 
-from .environment import check_environment
+from .environment import OptionError, check_environment
 from .train import build_runner, check_load_from
 
 __all__ = ['test']
@@ -38,15 +38,15 @@ def test(
         dict[str, float]: Metrics, such as ``pascal_voc/mAP`` in 0..1.
 
     Raises:
-        ValueError: For an ``out`` that is no pickle file, or a config without
+        OptionError: For an ``out`` that is no pickle file, or a config without
             ``tta_model``.
         DataCheckError, EnvironmentCheckError, FileNotFoundError: Before any
             work.
     """
     if out is not None and not out.endswith(('.pkl', '.pickle')):
-        raise ValueError(f'--out must be a .pkl or .pickle file, but received {out!r}')
+        raise OptionError(f'--out must be a .pkl or .pickle file, but received {out!r}')
     if tta and not ('tta_model' in cfg and 'tta_pipeline' in cfg):
-        raise ValueError('--tta needs tta_model and tta_pipeline in the config')
+        raise OptionError('--tta needs tta_model and tta_pipeline in the config')
     cfg.load_from = checkpoint
     cfg.resume = False
     check_environment(cfg)

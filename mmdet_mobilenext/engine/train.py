@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from mmdet_mobilenext.checkpoints.resume import find_resumable
 from mmdet_mobilenext.datasets.checks import check_dataset_cfgs
 
-from .environment import check_environment, prepare_distributed
+from .environment import OptionError, check_environment, prepare_distributed
 
 __all__ = ['build_runner', 'check_before_training', 'train']
 
@@ -82,7 +82,7 @@ def train(
         Runner: The runner after training.
 
     Raises:
-        ValueError: If the config cannot scale its learning rate.
+        OptionError: If the config cannot scale its learning rate.
         DataCheckError, EnvironmentCheckError, FileNotFoundError: See
             :func:`check_before_training`.
     """
@@ -91,7 +91,7 @@ def train(
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-            raise ValueError(
+            raise OptionError(
                 '--auto-scale-lr needs auto_scale_lr = dict(enable=False, base_batch_size=...) in '
                 'the config'
             )
