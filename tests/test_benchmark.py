@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+
 from mmdet_mobilenext.benchmark.report import format_table, write_json
 from mmdet_mobilenext.benchmark.speed import (
     Timing,
