@@ -14,14 +14,13 @@ default_hooks = dict(
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='PictureHook'),
+    # Named here rather than in custom_hooks, so that a config with hooks of its
+    # own keeps them.
+    run_header=dict(type='RunHeaderHook'),
+    non_finite_loss=dict(type='NonFiniteLossHook'),
+    memory_format=dict(type='MemoryFormatHook'),
+    strict_load=dict(type='StrictLoadHook'),
 )
-
-custom_hooks = [
-    dict(type='RunHeaderHook'),
-    dict(type='NonFiniteLossHook'),
-    dict(type='MemoryFormatHook'),
-    dict(type='StrictLoadHook'),
-]
 
 env_cfg = dict(
     cudnn_benchmark=True,

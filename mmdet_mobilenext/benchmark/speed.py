@@ -23,6 +23,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.structures import InstanceData
 
 from mmdet_mobilenext.engine.memory_format_hook import to_channels_last
+from mmdet_mobilenext.engine.run_header_hook import input_shape_of
 
 __all__ = ['Candidate', 'Timing', 'build_candidate', 'compare', 'time_interleaved']
 
@@ -35,11 +36,13 @@ class Candidate:
         name (str): Name in the table.
         model (nn.Module): The detector.
         channels_last (bool): Whether weights are laid out in channels_last.
+        input_size (int): Height and width in pixels.
     """
 
     name: str
     model: nn.Module
     channels_last: bool
+    input_size: int
 
 
 @dataclass
@@ -94,7 +97,10 @@ def build_candidate(
         # mmdet's SSDHead never sets what its base class reads in predict();
         # without this stock SSDLite cannot run at all.
         model.bbox_head.loss_cls = None
-    return Candidate(name, model, channels_last)
+    height, width = input_shape_of(cfg.test_dataloader.dataset.pipeline) or (320, 320)
+    if height != width:
+        raise ValueError(f'square inputs are timed, but {config} has {width}x{height}')
+    return Candidate(name, model, channels_last, height)
 
 
 def _expect_background(head: nn.Module, logit: float = 5.0) -> None:
@@ -219,7 +225,6 @@ def time_interleaved(
 def compare(
     candidates: Sequence[Candidate],
     batch_sizes: Sequence[int] = (1, 8),
-    input_size: int = 320,
     runs: int = 20,
     progress: Callable[[str], None] = print,
 ) -> list[Timing]:
@@ -230,13 +235,19 @@ def compare(
         batch_sizes (Sequence[int]): Images per run. Batch norm cannot train on
             the single cell of one image's last level: a training step of batch
             1 is measured with norms in eval mode. Defaults to (1, 8).
-        input_size (int): Height and width in pixels. Defaults to 320.
         runs (int): Counted runs of each. Defaults to 20.
         progress (Callable): Called with a line before each block.
 
     Returns:
         list[Timing]: Candidate by candidate in each task and batch size.
+
+    Raises:
+        ValueError: If the candidates have different input sizes.
     """
+    sizes = {candidate.name: candidate.input_size for candidate in candidates}
+    if len(set(sizes.values())) != 1:
+        raise ValueError(f'candidates are compared at one input size, but have {sizes}')
+    input_size = candidates[0].input_size
     timings = []
     for task_name, make_task in (('train step', train_task), ('inference', inference_task)):
         for batch_size in batch_sizes:

@@ -52,13 +52,25 @@ def convert_state_dict(
         raise ValueError(f'source must be one of {sorted(SOURCES)}, but received {source!r}')
     not_tensors = [k for k, v in state_dict.items() if not isinstance(v, Tensor)]
     if not_tensors:
-        raise ValueError(f'not a state dict: these entries are no tensors: {not_tensors[:10]}')
-    converted, unknown, expected, info = SOURCES[source].convert(state_dict)
+        raise ValueError(
+            f'no weights where {source!r} has them (bare, or under {SOURCES[source].CONTAINERS}): '
+            f'these entries are no tensors: {not_tensors[:10]}. Is it of another --source?'
+        )
+    converted, unknown, expected, key_map, info = SOURCES[source].convert(state_dict)
     report = compare_state_dicts(expected, {**converted, **unknown})
     # Counters of batch norms are optional when a checkpoint is loaded, not here.
-    report.missing += [k for k in expected if k not in converted and k not in report.missing]
+    report.missing = [k for k in expected if k not in converted]
+    # Named as the source has them, which is where they are to be looked for.
+    inverse = {target: prefix for prefix, target in key_map.items()}
+    report.missing = [_source_name(k, inverse) for k in report.missing]
+    report.wrong_shape = [(_source_name(k, inverse), *shapes) for k, *shapes in report.wrong_shape]
     report.raise_if_bad(f'the checkpoint and the {source!r} format')
     return converted, info
+
+
+def _source_name(key: str, inverse: dict[str, str]) -> str:
+    module, _, name = key.rpartition('.')
+    return f'{inverse[module]}.{name} (here {key})'
 
 
 def unwrap_state_dict(
@@ -87,16 +99,25 @@ def unwrap_state_dict(
             'a checkpoint must be a dict of weights, but the file holds a '
             f'{type(checkpoint).__name__}'
         )
-    present = [key for key in containers if isinstance(checkpoint.get(key), dict)]
-    if use_ema and 'state_dict_ema' not in present:
-        raise ValueError(f'no state_dict_ema in the file, which holds {sorted(checkpoint)[:10]}')
-    if present:
-        state_dict = checkpoint['state_dict_ema' if use_ema else present[0]]
-    else:
-        state_dict = checkpoint
+    container = _container(checkpoint, containers, use_ema)
+    state_dict = checkpoint if container is None else checkpoint[container]
     if not state_dict:
         raise ValueError('the file holds no weights')
-    return {re.sub(r'^module\.', '', str(key)): value for key, value in state_dict.items()}
+    weights = {re.sub(r'^module\.', '', str(key)): value for key, value in state_dict.items()}
+    if len(weights) != len(state_dict):
+        raise ValueError('the file holds the same keys with and without a module. prefix')
+    return weights
+
+
+def _container(checkpoint: dict, containers: Sequence[str], use_ema: bool) -> str | None:
+    """Key of the weights in a checkpoint, or None if it is bare."""
+    present = [key for key in containers if isinstance(checkpoint.get(key), dict)]
+    if use_ema:
+        if 'state_dict_ema' not in present:
+            found = sorted(map(str, checkpoint))[:10]
+            raise ValueError(f'no state_dict_ema in the file, which holds {found}')
+        return 'state_dict_ema'
+    return present[0] if present else None
 
 
 def convert_checkpoint(
@@ -134,13 +155,22 @@ def convert_checkpoint(
         raise FileExistsError(f'{dst} exists: choose another name or pass --force')
     if source not in SOURCES:
         raise ValueError(f'source must be one of {sorted(SOURCES)}, but received {source!r}')
+    if classes is not None and source != 'houqb-detector':
+        raise ValueError(f'--classes is for detectors, but the source is {source!r}')
+    if dst.exists() and dst.samefile(src):
+        raise ValueError(f'{dst} is the input itself: choose another name')
     checkpoint = load_safely(str(src))
+    if isinstance(checkpoint, dict) and 'mmdet_mobilenext_version' in (
+        checkpoint.get('meta') or {}
+    ):
+        raise ValueError(f'{src} is converted already, from {checkpoint["meta"]["source"]!r}')
     state_dict = unwrap_state_dict(checkpoint, SOURCES[source].CONTAINERS, use_ema)
     converted, info = convert_state_dict(state_dict, source)
 
     meta = dict(
         source=source,
         source_file=src.name,
+        source_weights=_container(checkpoint, SOURCES[source].CONTAINERS, use_ema) or 'bare',
         source_sha256=sha256_of(src),
         time=datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M:%S UTC'),
         mmdet_mobilenext_version=__version__,

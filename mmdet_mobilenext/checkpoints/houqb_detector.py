@@ -10,6 +10,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from .key_map import (
+    Conversion,
     apply_key_map,
     inverted_residual_map,
     mobilenetv2_map,
@@ -110,20 +111,22 @@ def _key_map(detector: nn.Module, backbone: str) -> dict[str, str]:
 
 def convert(
     state_dict: dict[str, Tensor],
-) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], dict]:
+) -> Conversion:
     """Convert the weights of a detector.
 
     Args:
         state_dict (dict[str, Tensor]): The authors' weights.
 
     Returns:
-        tuple: Converted weights, source weights that no key here stands for,
-        the state dict that the converted weights must match, and meta
+        Conversion: Converted weights, source weights that no key here stands
+        for, the state dict that the converted weights must match, the key
+        map, and meta
         (``backbone``, ``num_classes``).
     """
     backbone, num_classes = describe(state_dict)
     detector = build_ssdlite_detector(backbone, num_classes)
-    renamed, unknown = apply_key_map(state_dict, _key_map(detector, backbone))
+    key_map = _key_map(detector, backbone)
+    renamed, unknown = apply_key_map(state_dict, key_map)
     expected = detector.state_dict()
     last = len(detector.bbox_head.cls_convs) - 1
     prediction_layers = [f'bbox_head.cls_convs.{i}.1.' for i in range(last)]
@@ -133,4 +136,4 @@ def convert(
             # A wrong shape is reported by the caller, with all others.
             if renamed[key].shape == expected[key].shape:
                 renamed[key] = background_last(renamed[key], num_classes + 1)
-    return renamed, unknown, expected, dict(backbone=backbone, num_classes=num_classes)
+    return renamed, unknown, expected, key_map, dict(backbone=backbone, num_classes=num_classes)

@@ -17,12 +17,17 @@ from mmdet_mobilenext.models.mobilenext import MobileNeXt
 from mmdet_mobilenext.models.sandglass import SandglassBlock
 
 __all__ = [
+    'Conversion',
     'apply_key_map',
     'inverted_residual_map',
     'mobilenetv2_map',
     'mobilenext_map',
     'sequential_map',
 ]
+
+# What a converter hands over: converted weights, source weights that the key map
+# does not know, the state dict to match, the key map, and what was found out.
+Conversion = tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], dict[str, str], dict]
 
 SANDGLASS_LAYERS = ('dw_in', 'pw_reduce', 'pw_expand', 'dw_out')
 

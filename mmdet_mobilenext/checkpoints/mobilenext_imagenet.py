@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmdet_mobilenext.models.mobilenext import MobileNeXt
 
-from .key_map import apply_key_map, mobilenext_map
+from .key_map import Conversion, apply_key_map, mobilenext_map
 
 __all__ = ['CONTAINERS', 'convert', 'guess_widen_factor']
 
@@ -64,7 +64,7 @@ def guess_widen_factor(state_dict: dict[str, Tensor]) -> float:
 
 def convert(
     state_dict: dict[str, Tensor],
-) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], dict]:
+) -> Conversion:
     """Convert the weights of a classifier.
 
     The result has ``backbone.*`` and the classifier as ``head.fc.*``, the
@@ -74,8 +74,9 @@ def convert(
         state_dict (dict[str, Tensor]): The authors' weights.
 
     Returns:
-        tuple: Converted weights, source weights that no key here stands for,
-        the state dict that the converted weights must match, and meta
+        Conversion: Converted weights, source weights that no key here stands
+        for, the state dict that the converted weights must match, the key
+        map, and meta
         (``widen_factor``, ``num_classes``).
     """
     widen_factor = guess_widen_factor(state_dict)
@@ -87,4 +88,10 @@ def convert(
     expected = {f'backbone.{k}': v for k, v in backbone.state_dict().items()}
     expected['head.fc.weight'] = torch.empty(num_classes, backbone.stage_channels[-1])
     expected['head.fc.bias'] = torch.empty(num_classes)
-    return renamed, unknown, expected, dict(widen_factor=widen_factor, num_classes=num_classes)
+    return (
+        renamed,
+        unknown,
+        expected,
+        key_map,
+        dict(widen_factor=widen_factor, num_classes=num_classes),
+    )

@@ -83,6 +83,27 @@ def find_resumable(work_dir: str | os.PathLike) -> str | None:
     return None
 
 
+def check_resumable(path: str) -> None:
+    """Check that a training can go on from a file.
+
+    Args:
+        path (str): Checkpoint, or a URL, which is not looked at.
+
+    Raises:
+        CheckpointFileError: If it is broken, or holds weights alone.
+
+    Example:
+        >>> from mmdet_mobilenext.checkpoints.resume import check_resumable
+        >>> check_resumable('https://example.com/epoch_1-01234567.pth')
+    """
+    broken: dict[str, str] = {}
+    if '://' not in path and _iteration(path, broken) is None:
+        raise CheckpointFileError(
+            f'{broken[path]}. To start a new training from weights, use '
+            '--cfg-options load_from=... instead of --resume'
+        )
+
+
 def _warn(message: str) -> None:
     print_log(message, logger='current', level=logging.WARNING)
 

@@ -9,7 +9,7 @@ import torch
 from mmdet.models.backbones import MobileNetV2
 from torch import Tensor
 
-from .key_map import apply_key_map, mobilenetv2_map
+from .key_map import Conversion, apply_key_map, mobilenetv2_map
 
 __all__ = ['CONTAINERS', 'convert']
 
@@ -18,7 +18,7 @@ CONTAINERS = ('state_dict',)
 
 def convert(
     state_dict: dict[str, Tensor],
-) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], dict]:
+) -> Conversion:
     """Convert the weights of a classifier of width 1.
 
     The result has ``backbone.*`` and the classifier as ``head.fc.*``, the
@@ -28,8 +28,9 @@ def convert(
         state_dict (dict[str, Tensor]): torchvision's weights.
 
     Returns:
-        tuple: Converted weights, source weights that no key here stands for,
-        the state dict that the converted weights must match, and meta
+        Conversion: Converted weights, source weights that no key here stands
+        for, the state dict that the converted weights must match, the key
+        map, and meta
         (``num_classes``).
 
     Raises:
@@ -48,4 +49,4 @@ def convert(
     expected = {f'backbone.{k}': v for k, v in backbone.state_dict().items()}
     expected['head.fc.weight'] = torch.empty(num_classes, 1280)
     expected['head.fc.bias'] = torch.empty(num_classes)
-    return renamed, unknown, expected, dict(widen_factor=1.0, num_classes=num_classes)
+    return renamed, unknown, expected, key_map, dict(widen_factor=1.0, num_classes=num_classes)

@@ -27,6 +27,8 @@ from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import CheckpointLoader, Runner
 
+from .non_finite_loss_hook import NonFiniteLossError
+
 LAST_CHECKPOINT = 'last_checkpoint'
 """File in the work directory that holds the path of the newest checkpoint."""
 
@@ -98,6 +100,34 @@ class AtomicLocalBackend(LocalBackend):
             OSError: If it cannot be written.
         """
         self.put(obj.encode(encoding), filepath)
+
+
+def refuse_non_finite(model: torch.nn.Module) -> None:
+    """Raise rather than replace good weights by broken ones.
+
+    The loss of an iteration is computed before its update, so an update that breaks the weights
+    shows in the loss only one iteration later.
+
+    Args:
+        model (nn.Module): The model that is about to be saved.
+
+    Raises:
+        NonFiniteLossError: If a weight is NaN or infinite.
+
+    Example:
+        >>> refuse_non_finite(torch.nn.Linear(2, 3))
+    """
+    broken = [
+        name
+        for name, value in model.state_dict().items()
+        if value.is_floating_point() and not torch.isfinite(value).all()
+    ]
+    if broken:
+        raise NonFiniteLossError(
+            f'{len(broken)} weights are not finite after the last update, {broken[0]} among them: '
+            'no checkpoint was written, the one before is kept. Lower the learning rate or '
+            'lengthen the warm-up'
+        )
 
 
 def write_last_checkpoint(work_dir: str, checkpoint: str) -> None:
@@ -249,6 +279,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         """Save first, then point to it, then remove what is outdated."""
+        refuse_non_finite(runner.model)
         outdated = []
         # called twice for one step if the validation after it finds a new best
         if self.max_keep_ckpts > 0 and step not in list(self.keep_ckpt_ids)[-1:]:
@@ -279,6 +310,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         """Let ``CheckpointHook`` decide and save; remove the previous best after that."""
+        refuse_non_finite(runner.model)
         with self._removing_later():
             super()._save_best_checkpoint(runner, metrics)
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from mmengine.config import Config
 
+from .environment import OptionError
+
 __all__ = ['load_config', 'set_data_root']
 
 
@@ -36,6 +38,7 @@ def load_config(
 
     Raises:
         FileNotFoundError: If there is no such config file.
+        OptionError: If ``data_root`` cannot move all data sets.
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'no config file {path!r}: configs are in configs/')
@@ -58,8 +61,11 @@ def set_data_root(cfg: Config, old: str | None, new: str) -> None:
 
     Args:
         cfg (Config): Changed in place.
-        old (str, optional): Root that is replaced.
+        old (str, optional): Root that is replaced; None replaces any.
         new (str): Root that replaces it.
+
+    Raises:
+        OptionError: If a data set has a root of its own, which stays as it is.
 
     Example:
         >>> cfg = Config(dict(test_dataloader=dict(dataset=dict(data_root='a'))))
@@ -67,16 +73,27 @@ def set_data_root(cfg: Config, old: str | None, new: str) -> None:
         >>> cfg.test_dataloader.dataset.data_root
         'b'
     """
+    others = {}
 
-    def visit(node: object) -> None:
+    def visit(node: object, path: str) -> None:
         if isinstance(node, dict):
-            if node.get('data_root') == old and old is not None:
-                node['data_root'] = new
-            for value in node.values():
-                visit(value)
+            root = node.get('data_root')
+            if root is not None and root != new:
+                if old is None or root == old:
+                    node['data_root'] = new
+                else:
+                    others[path] = root
+            for key, value in node.items():
+                visit(value, f'{path}.{key}')
         elif isinstance(node, (list, tuple)):
-            for value in node:
-                visit(value)
+            for index, value in enumerate(node):
+                visit(value, f'{path}.{index}')
 
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        visit(cfg.get(key))
+        visit(cfg.get(key), key)
+    if others:
+        raise OptionError(
+            f'data_root={new!r} replaces {old!r}, but these data sets have a root of their own: '
+            + ', '.join(f'{path}.data_root={root!r}' for path, root in others.items())
+            + '; override them by these names as well'
+        )

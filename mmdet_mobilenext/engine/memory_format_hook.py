@@ -34,7 +34,7 @@ class MemoryFormatHook(Hook):
     Args:
         channels_last (bool | str): True, False, or ``'auto'``: on the CPU,
             where depthwise and pointwise convolutions are measurably faster
-            (see docs of ``tools/benchmark_speed.py``), and on GPUs under mixed
+            (README, Speed), and on GPUs under mixed
             precision, whose kernels want it. Defaults to ``'auto'``.
 
     Raises:
@@ -48,14 +48,14 @@ class MemoryFormatHook(Hook):
     # After weights are loaded, before anything runs.
     priority = 'VERY_LOW'
 
-    def __init__(self, channels_last='auto') -> None:
+    def __init__(self, channels_last: bool | str = 'auto') -> None:
         if channels_last not in (True, False, 'auto'):
             raise ValueError(
                 f"channels_last must be True, False or 'auto', but received {channels_last!r}"
             )
         self.channels_last = channels_last
 
-    def _apply(self, runner: Runner) -> None:
+    def _apply(self, runner: Runner) -> bool:
         wanted = self.channels_last
         if wanted == 'auto':
             on_cpu = next(runner.model.parameters()).device.type == 'cpu'
@@ -63,10 +63,18 @@ class MemoryFormatHook(Hook):
             wanted = on_cpu or amp
         if wanted:
             to_channels_last(runner.model)
+        return wanted
 
     def before_train(self, runner: Runner) -> None:
-        """Lay out the weights before training."""
-        self._apply(runner)
+        """Lay out the weights, and with them the optimizer's state, before training."""
+        if self._apply(runner):
+            # A resumed state may come from a run with another layout, which
+            # fused optimizers do not look at.
+            optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
+            for state in optimizer.state.values() if optimizer else ():
+                for name, value in state.items():
+                    if torch.is_tensor(value) and value.dim() == 4:
+                        state[name] = value.contiguous(memory_format=torch.channels_last)
 
     def before_val(self, runner: Runner) -> None:
         """Lay out the weights before a validation without training."""

@@ -21,7 +21,7 @@ class NonFiniteLossHook(Hook):
 
     mmengine's ``CheckInvalidLossHook`` looks every 50 iterations and says
     neither which loss it was nor at which learning rate. This one runs before
-    the checkpoint hook, so that broken weights never replace good ones.
+    the checkpoint hook, which in turn refuses weights that are not finite.
 
     Args:
         interval (int): Look every so many iterations. Reading a loss costs a

@@ -11,7 +11,7 @@ from mmengine.config import Config, ConfigDict
 from mmdet_mobilenext.datasets.checks import check_dataset_cfgs
 
 from .environment import OptionError, check_environment
-from .train import build_runner, check_load_from
+from .train import build_runner, check_load_from, check_num_classes
 
 __all__ = ['test']
 
@@ -51,6 +51,7 @@ def test(
     cfg.resume = False
     check_environment(cfg)
     check_load_from(checkpoint)
+    check_num_classes(cfg, ('test',))
     check_dataset_cfgs(cfg, roles=('test',)).raise_if_bad()
 
     if show_dir is not None:

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import os.path as osp
+from collections.abc import Sequence
 
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmdet_mobilenext.checkpoints.resume import find_resumable
-from mmdet_mobilenext.datasets.checks import check_dataset_cfgs
+from mmdet_mobilenext.checkpoints.resume import check_resumable, find_resumable
+from mmdet_mobilenext.datasets.checks import check_dataset_cfgs, sources_from_config
 
 from .environment import OptionError, check_environment, prepare_distributed
 
@@ -40,10 +41,36 @@ def check_before_training(cfg: Config) -> None:
         DataCheckError: If a data set has an error.
         EnvironmentCheckError: If the machine cannot do what the run needs.
         FileNotFoundError: If ``load_from`` does not exist.
+        OptionError: If data and head have different numbers of classes.
     """
     check_environment(cfg)
     check_load_from(cfg.get('load_from'))
+    check_num_classes(cfg, ('train', 'val'))
     check_dataset_cfgs(cfg, roles=('train', 'val')).raise_if_bad()
+
+
+def check_num_classes(cfg: Config, roles: Sequence[str]) -> None:
+    """Compare the classes of the data sets with those of the head.
+
+    Args:
+        cfg (Config): Config of the run.
+        roles (Sequence[str]): Data loaders to look at.
+
+    Raises:
+        OptionError: If a data set has another number of classes than the head.
+    """
+    head = cfg.get('model', {}).get('bbox_head') or {}
+    head = head or (cfg.get('model', {}).get('roi_head') or {}).get('bbox_head') or {}
+    num_classes = head.get('num_classes') if isinstance(head, dict) else None
+    if num_classes is None:
+        return
+    for source in sources_from_config(cfg, roles):
+        if not source.not_checked and len(source.classes) != num_classes:
+            raise OptionError(
+                f'the head has num_classes={num_classes}, but the data set {source.title} has '
+                f'{len(source.classes)} classes {source.classes}: set bbox_head.num_classes and '
+                'metainfo.classes alike'
+            )
 
 
 def check_load_from(path: str | None) -> None:
@@ -55,7 +82,7 @@ def check_load_from(path: str | None) -> None:
     Raises:
         FileNotFoundError: If it does not.
     """
-    if path and '://' not in path and not osp.isfile(path):
+    if path and '://' not in path and not osp.isfile(osp.expanduser(path)):
         raise FileNotFoundError(f'no checkpoint {path!r}')
 
 
@@ -99,11 +126,16 @@ def train(
     if allow_partial:
         set_allow_partial(cfg)
     if resume == 'auto':
-        cfg.load_from = find_resumable(cfg.work_dir)
-        cfg.resume = cfg.load_from is not None
-        if not cfg.resume:
-            print(f'nothing to resume in {cfg.work_dir}: starting from the beginning', flush=True)
+        found = find_resumable(cfg.work_dir)
+        if found is None:
+            start = cfg.get('load_from') or 'the beginning'
+            print(f'nothing to resume in {cfg.work_dir}: starting from {start}', flush=True)
+        else:
+            cfg.load_from = found
+            cfg.resume = True
     elif resume is not None:
+        check_load_from(resume)
+        check_resumable(resume)
         cfg.load_from = resume
         cfg.resume = True
     check_before_training(cfg)
@@ -117,7 +149,16 @@ def set_allow_partial(cfg: Config) -> None:
 
     Args:
         cfg (Config): Changed in place.
+
+    Raises:
+        OptionError: If there is no ``load_from`` or nothing that checks it.
     """
-    for hook in cfg.get('custom_hooks') or []:
-        if hook.get('type') == 'StrictLoadHook':
-            hook['allow_partial'] = True
+    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
+    strict = [hook for hook in hooks if hook and hook.get('type') == 'StrictLoadHook']
+    if not cfg.get('load_from') or not strict:
+        raise OptionError(
+            '--allow-partial is about load_from and the StrictLoadHook that checks it, but '
+            f'load_from is {cfg.get("load_from")} and the config has {len(strict)} such hooks'
+        )
+    for hook in strict:
+        hook['allow_partial'] = True

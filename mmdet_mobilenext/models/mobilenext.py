@@ -56,7 +56,7 @@ class MobileNeXt(BaseModule):
     parameter gets a gradient (DDP without ``find_unused_parameters``).
 
     Args:
-        widen_factor (float): Width multiplier, in (0, 2]. Defaults to 1.0.
+        widen_factor (float): Width multiplier, in [0.1, 2]. Defaults to 1.0.
         identity_tensor_multiplier (float): Share of the channels, in (0, 1],
             that the shortcuts carry. Defaults to 1.0.
         out_indices (Sequence[int]): Stages to read, 0 to 7 or negative from
@@ -73,8 +73,8 @@ class MobileNeXt(BaseModule):
             Defaults to ``dict(type='ReLU6')``.
         norm_eval (bool): Keep batch norms in eval mode while training.
             Defaults to False.
-        with_cp (bool): Recompute blocks in backward to save memory.
-            Defaults to False.
+        with_cp (bool): Recompute blocks in backward to save memory; batch
+            norms then update their statistics twice. Defaults to False.
         init_cfg (dict or list[dict], optional): Initialization config.
             ``Pretrained`` must match key by key. Defaults to the published
             initialization: conv normal(0, sqrt(2 / (k * k * out))), norm 1/0.
@@ -127,12 +127,12 @@ class MobileNeXt(BaseModule):
                 dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
             ]
         super().__init__(init_cfg)
-        if not 0 < widen_factor <= 2:
-            raise ValueError(f'widen_factor must be in (0, 2], but received {widen_factor}')
+        if not 0.1 <= widen_factor <= 2:
+            raise ValueError(f'widen_factor must be in [0.1, 2], but received {widen_factor}')
         check_identity_tensor_multiplier(identity_tensor_multiplier)
         self.out_indices = self._check_out_indices(out_indices)
         self.taps = self._check_taps(taps)
-        if frozen_stages not in range(-1, len(self.arch_settings) + 1):
+        if not isinstance(frozen_stages, int) or not -1 <= frozen_stages <= 8:
             raise ValueError(
                 f'frozen_stages must be in [-1, {len(self.arch_settings)}], '
                 f'but received {frozen_stages}'
@@ -251,7 +251,7 @@ class MobileNeXt(BaseModule):
     def feature_info(self) -> list[dict]:
         """list[dict]: For each feature, in order: ``index`` (stage), ``tap``,
         ``channels``, ``stride`` (pixels of the input an element covers) and
-        ``module`` (the attribute it comes from).
+        ``module`` (the submodule whose result it is).
         """
         input_stride = 2
         strides = []
@@ -264,10 +264,17 @@ class MobileNeXt(BaseModule):
                 tap=tap,
                 channels=self.stage_channels[index],
                 stride=strides[index][tap],
-                module=f'layer{index + 1}' + ('.0.pw_expand' if tap == 'expansion' else ''),
+                module=self._module_of(index, tap),
             )
             for index, tap in zip(self.out_indices, self.taps, strict=False)
         ]
+
+    def _module_of(self, index: int, tap: str) -> str:
+        num_blocks = self.arch_settings[index][2]
+        if tap == 'expansion':
+            return f'layer{index + 1}.0.pw_expand'
+        # A stage of a single block has no shortcut: its last layer's result is the output.
+        return f'layer{index + 1}.' + ('0.dw_out' if num_blocks == 1 else f'{num_blocks - 1}')
 
     def optional_pretrained_keys(self) -> set[str]:
         """Keys of the whole network that this one does not build, because it
@@ -311,7 +318,7 @@ class MobileNeXt(BaseModule):
         x = self.conv1(x)
         for index, name in enumerate(self.layers):
             first, *others = getattr(self, name)
-            x, expansion = first.forward_taps(x)
+            x, expansion = first(x, return_taps=True)
             for block in others:
                 x = block(x)
             features[index, 'expansion'] = expansion

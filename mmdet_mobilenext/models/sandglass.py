@@ -117,13 +117,14 @@ class SandglassBlock(BaseModule):
             Defaults to ``dict(type='BN')``.
         act_cfg (dict): Config of the activations.
             Defaults to ``dict(type='ReLU6')``.
-        with_cp (bool): Recompute the block in backward to save memory.
-            Defaults to False.
+        with_cp (bool): Recompute the block in backward to save memory. As
+            with every checkpointed block of mmdet, batch norms then update
+            their running statistics twice. Defaults to False.
         init_cfg (dict or list[dict], optional): Initialization config.
 
     Raises:
         ValueError: For a stride, reduction ratio or identity tensor multiplier
-            out of range, or a tail that the form does not have.
+            out of range.
 
     Example:
         >>> block = SandglassBlock(144, 144, identity_tensor_multiplier=0.5).eval()
@@ -239,16 +240,20 @@ class SandglassBlock(BaseModule):
             return cp.checkpoint(self._inner_forward, x, use_reentrant=False)
         return self._inner_forward(x)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, return_taps: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Run the block.
 
         Args:
             x (Tensor): Input, (N, in_channels, H, W).
+            return_taps (bool): Hand out output and expansion tensor, see
+                :meth:`forward_taps`. Defaults to False.
 
         Returns:
-            Tensor: Output, (N, out_channels, H / stride, W / stride).
+            Tensor | tuple[Tensor, Tensor]: Output, (N, out_channels, H / stride,
+            W / stride), with ``return_taps`` also the expansion tensor.
         """
-        return self.forward_taps(x)[0]
+        taps = self.forward_taps(x)
+        return taps if return_taps else taps[0]
 
 
 def check_identity_tensor_multiplier(value: float) -> None:

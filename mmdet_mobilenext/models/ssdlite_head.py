@@ -110,6 +110,11 @@ class SSDLiteHead(SSDHead):
             init_cfg=init_cfg,
         )
         self.loss_cls = MODELS.build(loss_cls)
+        if getattr(self.loss_cls, 'use_sigmoid', False):
+            raise ValueError(
+                'SSD has one softmax over all classes and the background, so loss_cls must not '
+                f'use a sigmoid, but received {loss_cls}'
+            )
         self.loss_bbox = MODELS.build(loss_bbox)
         self.sync_num_pos = sync_num_pos
 
@@ -205,7 +210,7 @@ class SSDLiteHead(SSDHead):
             batch_gt_instances_ignore,
             device=cls_scores[0].device,
         )
-        labels, label_weights, anchors, bbox_targets = targets
+        labels, label_weights, bbox_targets = targets
         # Losses in float32 also under mixed precision.
         cls_score = self._flatten(cls_scores, self.cls_out_channels).float()
         bbox_pred = self._flatten(bbox_preds, 4).float()
@@ -227,8 +232,6 @@ class SSDLiteHead(SSDHead):
         loss_cls = (loss_cls * (is_pos | is_hard_neg)).sum() / avg_factor
 
         pos_pred = bbox_pred[is_pos]
-        if self.reg_decoded_bbox:
-            pos_pred = self.bbox_coder.decode(anchors, pos_pred)
         loss_bbox = self.loss_bbox(pos_pred, bbox_targets, reduction_override='none')
         return dict(loss_cls=loss_cls, loss_bbox=loss_bbox.sum() / avg_factor)
 
@@ -239,13 +242,13 @@ class SSDLiteHead(SSDHead):
         batch_img_metas: list[dict],
         batch_gt_instances_ignore: OptInstanceList,
         device: torch.device,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """What the head should say.
 
         Returns:
             tuple[Tensor]: Labels (N, priors), background last; weights of the
-            classification loss (N, priors); priors of the positives (n, 4);
-            regression targets of the positives (n, 4).
+            classification loss (N, priors); regression targets of the
+            positives (n, 4).
         """
         if not hasattr(self.assigner, 'assign_batch'):
             # Any other assigner of mmdet, image by image.
@@ -261,8 +264,7 @@ class SSDLiteHead(SSDHead):
             )
             labels, label_weights = torch.cat(labels, 1), torch.cat(label_weights, 1)
             is_pos = labels < self.num_classes
-            anchors = torch.cat(anchor_list[0]).expand(len(labels), -1, -1)[is_pos]
-            return labels, label_weights, anchors, torch.cat(bbox_targets, 1)[is_pos]
+            return labels, label_weights, torch.cat(bbox_targets, 1)[is_pos]
 
         priors = torch.cat(self.prior_generator.grid_priors(featmap_sizes, device=device))
         matched = self.assigner.assign_batch(priors, [gt.bboxes for gt in batch_gt_instances])
@@ -274,11 +276,8 @@ class SSDLiteHead(SSDHead):
         gt_labels = torch.cat([gt.labels for gt in batch_gt_instances])[row]
         labels = torch.full_like(matched, self.num_classes)
         labels[image, prior] = gt_labels
-        anchors = priors[prior]
-        bbox_targets = (
-            gt_bboxes if self.reg_decoded_bbox else self.bbox_coder.encode(anchors, gt_bboxes)
-        )
-        return labels, (matched != self.assigner.IGNORED).float(), anchors, bbox_targets
+        bbox_targets = self.bbox_coder.encode(priors[prior], gt_bboxes)
+        return labels, (matched != self.assigner.IGNORED).float(), bbox_targets
 
     @staticmethod
     def _flatten(levels: list[Tensor], channels: int) -> Tensor:
@@ -333,6 +332,9 @@ class SSDLiteHead(SSDHead):
         """
         featmap_sizes = [tuple(s.shape[-2:]) for s in cls_scores]
         self._check_featmap_sizes(featmap_sizes, batch_img_metas)
+        # float32 also under mixed precision: NMS knows nothing else on the CPU.
+        cls_scores = [s.float() for s in cls_scores]
+        bbox_preds = [p.float() for p in bbox_preds]
         return super().predict_by_feat(
             cls_scores, bbox_preds, score_factors, batch_img_metas, cfg, rescale, with_nms
         )
@@ -341,7 +343,7 @@ class SSDLiteHead(SSDHead):
         self, featmap_sizes: Sequence[tuple[int, int]], batch_img_metas: Sequence[dict]
     ) -> None:
         meta = batch_img_metas[0]
-        shape = meta.get('batch_input_shape', meta.get('pad_shape', meta['img_shape']))
+        shape = meta.get('batch_input_shape') or meta.get('pad_shape') or meta['img_shape']
         check = getattr(self.prior_generator, 'check_featmap_sizes', None)
         if check is not None:
             check(featmap_sizes, tuple(shape[:2]))

@@ -145,3 +145,42 @@ def test_data_root_from_the_command_line(configs):
     assert load_config(path).train_dataloader.dataset.datasets[0].data_root == 'data/VOCdevkit'
     with pytest.raises(FileNotFoundError, match=r'no config file .nowhere\.py'):
         load_config('nowhere.py')
+
+
+def test_data_set_with_a_root_of_its_own_is_named(configs, tmp_path):
+    from mmdet_mobilenext.engine.config import load_config
+    from mmdet_mobilenext.engine.environment import OptionError
+
+    base = configs / 'ssdlite_mobilenext_demo.py'
+    own = tmp_path / 'own.py'
+    own.write_text(f"_base_ = '{base}'\ntrain_dataloader = dict(dataset=dict(data_root='mine'))\n")
+    with pytest.raises(OptionError, match=r"train_dataloader\.dataset\.data_root='mine'"):
+        load_config(str(own), {'data_root': 'other'})
+
+
+def all_resizes(node):
+    """Scales of every Resize in a config."""
+    if isinstance(node, dict):
+        if node.get('type') == 'Resize':
+            yield tuple(node['scale'])
+        for value in node.values():
+            yield from all_resizes(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from all_resizes(value)
+
+
+def test_every_resize_is_the_input_size_of_the_priors(configs, subtests_configs):
+    cfg = Config.fromfile(configs / subtests_configs)
+    size = cfg.model.bbox_head.anchor_generator.input_size
+    parts = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'tta_pipeline')
+    for part in parts:
+        assert set(all_resizes(cfg[part])) == {(size, size)}, part
+
+
+def test_hooks_stay_when_a_config_has_its_own(configs, tmp_path):
+    own = tmp_path / 'own.py'
+    base = configs / 'ssdlite_mobilenext_demo.py'
+    own.write_text(f"_base_ = '{base}'\ncustom_hooks = [dict(type='EMAHook')]\n")
+    hooks = {h.type for h in Config.fromfile(own).default_hooks.values()}
+    assert {'RunHeaderHook', 'NonFiniteLossHook', 'MemoryFormatHook', 'StrictLoadHook'} <= hooks

@@ -115,3 +115,37 @@ def test_launcher_without_torchrun_is_named(monkeypatch):
     monkeypatch.delenv('RANK', raising=False)
     with pytest.raises(EnvironmentCheckError, match=r'dist_train.sh'):
         check_environment(Config(dict(launcher='pytorch')))
+
+
+def test_weights_that_are_not_finite_are_never_saved():
+    from mmdet_mobilenext.engine.atomic_checkpoint_hook import refuse_non_finite
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    refuse_non_finite(model)
+    model[1].running_var[2] = float('inf')
+    with pytest.raises(NonFiniteLossError, match=r'1\.running_var.*no checkpoint was written'):
+        refuse_non_finite(model)
+
+
+def test_optimizer_state_follows_the_layout_of_the_weights():
+    """A state resumed contiguous, as another machine wrote it, and a fused step on it."""
+    results = []
+    for contiguous in (False, True):
+        torch.manual_seed(0)
+        model = nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
+        model.weight.grad = torch.rand_like(model.weight)
+        model.bias.grad = torch.zeros_like(model.bias)
+        optimizer.step()
+        if contiguous:
+            for state in optimizer.state.values():
+                state.update({k: v.contiguous() for k, v in state.items() if v.dim() == 4})
+        runner = SimpleNamespace(model=model, optim_wrapper=OptimWrapper(optimizer))
+        MemoryFormatHook(True).before_train(runner)
+        torch.manual_seed(1)
+        model.weight.grad = torch.rand(model.weight.shape).contiguous(
+            memory_format=torch.channels_last
+        )
+        optimizer.step()
+        results.append(model.weight.detach().clone())
+    torch.testing.assert_close(*results)

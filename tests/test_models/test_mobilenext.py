@@ -81,10 +81,20 @@ def test_ssdlite_taps():
         (1280, 10, 10),
     ]
     assert [(i['channels'], i['stride']) for i in info] == [(576, 16), (1280, 32), (1280, 32)]
-    # feature_info names the module that makes the tensor.
-    seen = []
-    net.get_submodule(info[0]['module']).register_forward_hook(lambda *a: seen.append(a[2]))
-    assert net(torch.rand(1, 3, 64, 64))[0] is seen[0]
+
+
+@pytest.mark.parametrize('tap', ['output', 'expansion'])
+def test_feature_info_names_the_module_that_makes_the_tensor(tap):
+    net = MobileNeXt(0.35, out_indices=range(8), taps=tap).eval()
+    seen = {}
+    for info in net.feature_info:
+        name = info['module']
+        net.get_submodule(name).register_forward_hook(
+            lambda _module, _inputs, output, name=name: seen.__setitem__(name, output)
+        )
+    features = net(torch.rand(1, 3, 64, 64))
+    for feature, info in zip(features, net.feature_info, strict=True):
+        assert seen[info['module']] is feature
 
 
 @pytest.mark.parametrize('size', [(320, 320), (300, 500), (33, 47)])
@@ -114,7 +124,8 @@ def test_negative_out_indices(out_indices, normalised):
         (dict(out_indices=(2, 4), taps=('output',)), 'one for each of the 2'),
         (dict(frozen_stages=9), r'frozen_stages must be in \[-1, 8\], but received 9'),
         (dict(frozen_stages=-2), 'received -2'),
-        (dict(widen_factor=0), 'widen_factor must be .*received 0'),
+        (dict(frozen_stages=1.0), 'received 1.0'),
+        (dict(widen_factor=0.05), 'widen_factor must be .*received 0.05'),
         (dict(widen_factor=2.5), 'received 2.5'),
         (dict(identity_tensor_multiplier=-1), 'received -1'),
     ],
@@ -204,7 +215,7 @@ def test_other_norms_and_activations(norm_cfg, act_cfg, norm_type):
     assert all(torch.isfinite(o).all() for o in outs)
 
 
-def test_checkpointing_changes_nothing_but_memory():
+def test_checkpointing_keeps_the_gradients():
     kwargs = dict(widen_factor=0.35, out_indices=(5, 7), taps='expansion')
     plain, saving = MobileNeXt(**kwargs), MobileNeXt(with_cp=True, **kwargs)
     saving.load_state_dict(plain.state_dict())

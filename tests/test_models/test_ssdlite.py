@@ -371,3 +371,20 @@ def test_unpacked_ignored_boxes_do_not_change_the_loss(detectors):
     )
     without = head.loss_by_feat(cls_scores, bbox_preds, gts, metas)
     assert with_ignored == without
+
+
+def test_bfloat16_autocast_trains_and_predicts(detectors):
+    detector = detectors['mobilenext']
+    inputs, data_samples = torch.rand(2, 3, 320, 320), samples([(320, 320)] * 2)
+    with torch.autocast('cpu', dtype=torch.bfloat16), torch.no_grad():
+        losses = detector.loss(inputs, data_samples)
+        results = detector.predict(inputs, data_samples)
+    assert all(v.dtype == torch.float32 and torch.isfinite(v) for v in losses.values())
+    assert results[0].pred_instances.bboxes.dtype == torch.float32
+
+
+def test_sigmoid_loss_is_refused(detector_cfg):
+    cfg = detector_cfg['mobilenext'].bbox_head.copy()
+    cfg.loss_cls = dict(type='CrossEntropyLoss', use_sigmoid=True)
+    with pytest.raises(ValueError, match='must not use a sigmoid'):
+        MODELS.build(cfg)
