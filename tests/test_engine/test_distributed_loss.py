@@ -2,6 +2,7 @@
 """Two gloo processes equal one process with the double batch (norms frozen)."""
 
 import os
+from datetime import timedelta
 
 import pytest
 import torch
@@ -44,10 +45,16 @@ def losses_and_gradient(detector, inputs, data_samples):
     return {k: v.detach() for k, v in losses.items()}, grads
 
 
-def work(rank, port, sync_num_pos, out):
+def work(rank, store, sync_num_pos, out):
     torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
-    dist.init_process_group('gloo', rank=rank, world_size=2)
+    os.environ['GLOO_SOCKET_IFNAME'] = 'lo'
+    dist.init_process_group(
+        'gloo',
+        init_method=f'file://{store}',
+        rank=rank,
+        world_size=2,
+        timeout=timedelta(seconds=120),
+    )
     # No find_unused_parameters: a parameter without gradient would hang or raise.
     detector = build(sync_num_pos)
     ddp = torch.nn.parallel.DistributedDataParallel(LossOf(detector))
@@ -65,6 +72,7 @@ def work(rank, port, sync_num_pos, out):
     if rank == 0:
         grads = {n: p.grad for n, p in detector.named_parameters() if p.grad is not None}
         torch.save(dict(losses=means, grads=grads), out)
+    dist.barrier()
     dist.destroy_process_group()
 
 
@@ -79,19 +87,12 @@ class LossOf(torch.nn.Module):
         return self.detector.loss(inputs, data_samples)
 
 
-def free_port():
-    import socket
-
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
-
-
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize('sync_num_pos', [True, False])
 def test_two_processes_equal_one_with_the_double_batch(tmp_path, sync_num_pos):
     out = tmp_path / 'out.pth'
-    mp.spawn(work, args=(free_port(), sync_num_pos, out), nprocs=2)
+    mp.spawn(work, args=(tmp_path / 'store', sync_num_pos, out), nprocs=2)
     two = torch.load(out)
     detector = build(sync_num_pos)
     losses, grads = losses_and_gradient(detector, *batch())
