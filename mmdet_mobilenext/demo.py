@@ -15,6 +15,7 @@ from mmengine.logging import MMLogger
 
 from mmdet_mobilenext.datasets.generated_voc import generate_voc
 from mmdet_mobilenext.engine.config import load_config
+from mmdet_mobilenext.engine.environment import OptionError
 from mmdet_mobilenext.engine.test import test
 from mmdet_mobilenext.engine.train import train
 
@@ -85,6 +86,9 @@ def run_demo(
 
     Returns:
         dict[str, float]: Metrics of the held-out split, in 0..1.
+
+    Raises:
+        OptionError: If the config is not made for generated data.
     """
     start = time.time()
     options = dict(cfg_options or {}, **{'randomness.seed': seed})
@@ -95,8 +99,13 @@ def run_demo(
         cfg.work_dir = f'{cfg.work_dir}-{settings_id(cfg)}'
     else:
         cfg.work_dir = work_dir
+    if 'generated_splits' not in cfg:
+        raise OptionError(
+            f'{config} does not say how many images to generate: inherit from '
+            'configs/_base_/datasets/generated_voc_ssd128.py, or use tools/train.py'
+        )
     _say('1/4', f'data: {cfg.data_root}')
-    generate_voc(cfg.data_root, splits=dict(cfg.get('generated_splits')), seed=seed)
+    generate_voc(cfg.data_root, splits=dict(cfg.generated_splits), seed=seed)
 
     _say('2/4', f'training: {config}, logs in {cfg.work_dir}')
     train(cfg.copy(), resume='auto')

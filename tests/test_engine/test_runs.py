@@ -18,6 +18,7 @@ import torch
 from small_voc import ROOT, environment, make_small_voc, run_tool, small_options
 
 CONFIG = ROOT / 'configs' / 'ssdlite_mobilenext_demo.py'
+VOC_CONFIG = ROOT / 'configs' / 'ssdlite_mobilenext_voc.py'
 
 
 @pytest.fixture(scope='module')
@@ -282,12 +283,13 @@ def test_slurm_script_builds_the_right_command(tmp_path):
         ('train.py', ('--allow-partial',), {}, '--allow-partial is about load_from'),
         ('train.py', ('--auto-scale-lr',), {'auto_scale_lr': '{}'}, 'base_batch_size'),
         ('test.py', ('--out', 'x.json'), {}, "must be a .pkl.*'x.json'"),
+        ('demo.py', ('--config', VOC_CONFIG), {}, 'how many images to generate'),
     ],
 )
 def test_options_that_do_not_fit_are_named(voc, tmp_path, tool, args, options, message):
-    checkpoint = ('no.pth',) if tool == 'test.py' else ()
+    first = {'train.py': (CONFIG,), 'test.py': (CONFIG, 'no.pth'), 'demo.py': ()}[tool]
     done = run_tool(
-        tool, CONFIG, *checkpoint, *args, '--work-dir', tmp_path,
+        tool, *first, *args, '--work-dir', tmp_path,
         '--cfg-options', *small_options(voc, **options), check=False,
     )  # fmt: skip
     assert done.returncode == 1 and 'OptionError' in done.stderr
