@@ -8,13 +8,14 @@ import os
 import platform
 from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
 
 import mmcv
 import mmdet
 import mmengine
 import torch
 from terminaltables import AsciiTable
+
+from mmdet_mobilenext.engine.atomic_checkpoint_hook import AtomicLocalBackend
 
 from .speed import Timing
 
@@ -88,9 +89,5 @@ def write_json(path: str | os.PathLike, machine: str, timings: Sequence[Timing])
         machine (str): See :func:`describe_machine`.
         timings (Sequence[Timing]): Results.
     """
-    path = Path(path)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    partial.write_text(
-        json.dumps(dict(machine=machine, timings=[t.to_dict() for t in timings]), indent=2) + '\n'
-    )
-    os.replace(partial, path)
+    results = dict(machine=machine, timings=[t.to_dict() for t in timings])
+    AtomicLocalBackend().put_text(json.dumps(results, indent=2) + '\n', path)

@@ -2,6 +2,7 @@
 """Strict conversion of foreign checkpoints; one module per source."""
 
 import hashlib
+import io
 import os
 import re
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import torch
 from mmdet.datasets import CocoDataset, VOCDataset
 from torch import Tensor
 
+from mmdet_mobilenext.engine.atomic_checkpoint_hook import AtomicLocalBackend
 from mmdet_mobilenext.version import __version__
 
 from . import houqb_detector, mobilenext_imagenet, torchvision_mobilenetv2
@@ -178,13 +180,9 @@ def convert_checkpoint(
     )
     if source == 'houqb-detector':
         meta['dataset_meta'] = dict(classes=_class_names(classes, info['num_classes']))
-    dst.parent.mkdir(parents=True, exist_ok=True)
-    partial = dst.with_name(f'.{dst.name}.{os.getpid()}.tmp')
-    try:
-        torch.save(dict(meta=meta, state_dict=converted), partial)
-        os.replace(partial, dst)
-    finally:
-        partial.unlink(missing_ok=True)
+    with io.BytesIO() as buffer:
+        torch.save(dict(meta=meta, state_dict=converted), buffer)
+        AtomicLocalBackend().put(buffer.getvalue(), dst)
     return meta
 
 
