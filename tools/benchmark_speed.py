@@ -34,8 +34,8 @@ def main() -> None:
     from mmengine.registry import init_default_scope
 
     import mmdet_mobilenext  # noqa: F401
-    from mmdet_mobilenext.benchmark.report import describe_machine, format_table, write_json
     from mmdet_mobilenext.benchmark.speed import build_candidate, compare
+    from mmdet_mobilenext.benchmark.speed_report import describe_machine, format_table, write_json
 
     if args.runs < 1:
         sys.exit(f'--runs must be at least 1, but received {args.runs}')

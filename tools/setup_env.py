@@ -17,7 +17,7 @@ import sys
 if not (3, 10) <= sys.version_info[:2] <= (3, 13):
     sys.exit(
         'setup_env: CPython 3.10 to 3.13 is needed, but {} is Python {}.{}. Start with another '
-        'one: PYTHON=python3.12 bash tools/demo.sh, or python3.12 tools/setup_env.py'.format(
+        'one: PYTHON=python3.12 bash tools/benchmark.sh, or python3.12 tools/setup_env.py'.format(
             sys.executable, *sys.version_info[:2]
         )
     )

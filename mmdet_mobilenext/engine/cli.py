@@ -7,6 +7,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
+from mmdet_mobilenext.benchmark.errors import BenchmarkError, RunFailedError
 from mmdet_mobilenext.checkpoints.safe_loading import CheckpointFileError, UnsafeCheckpointError
 from mmdet_mobilenext.checkpoints.strict import CheckpointKeyError
 from mmdet_mobilenext.datasets.checks import DataCheckError
@@ -18,6 +19,7 @@ __all__ = ['stop_on_expected_errors']
 
 # Errors whose message tells all; a traceback would only hide it.
 EXPECTED_ERRORS = (
+    BenchmarkError,
     CheckpointFileError,
     CheckpointKeyError,
     DataCheckError,
@@ -26,6 +28,7 @@ EXPECTED_ERRORS = (
     FileNotFoundError,
     NonFiniteLossError,
     OptionError,
+    RunFailedError,
     UnsafeCheckpointError,
 )
 

@@ -18,7 +18,6 @@ import torch
 from small_voc import ROOT, environment, make_small_voc, run_tool, small_options
 
 CONFIG = ROOT / 'configs' / 'ssdlite_mobilenext_demo.py'
-VOC_CONFIG = ROOT / 'configs' / 'ssdlite_mobilenext_voc.py'
 
 
 @pytest.fixture(scope='module')
@@ -283,11 +282,10 @@ def test_slurm_script_builds_the_right_command(tmp_path):
         ('train.py', ('--allow-partial',), {}, '--allow-partial is about load_from'),
         ('train.py', ('--auto-scale-lr',), {'auto_scale_lr': '{}'}, 'base_batch_size'),
         ('test.py', ('--out', 'x.json'), {}, "must be a .pkl.*'x.json'"),
-        ('demo.py', ('--config', VOC_CONFIG), {}, 'how many images to generate'),
     ],
 )
 def test_options_that_do_not_fit_are_named(voc, tmp_path, tool, args, options, message):
-    first = {'train.py': (CONFIG,), 'test.py': (CONFIG, 'no.pth'), 'demo.py': ()}[tool]
+    first = {'train.py': (CONFIG,), 'test.py': (CONFIG, 'no.pth')}[tool]
     done = run_tool(
         tool, *first, *args, '--work-dir', tmp_path,
         '--cfg-options', *small_options(voc, **options), check=False,
@@ -316,18 +314,3 @@ def test_resume_with_nothing_there_starts_from_load_from(trained, voc, tmp_path)
     assert refused.returncode == 1
     assert 'CheckpointFileError' in refused.stderr and 'load_from' in refused.stderr
     assert 'Traceback' not in refused.stderr
-
-
-@pytest.mark.slow
-def test_demo_from_nothing_and_again(tmp_path):
-    """The main job, on a small set: data, training, testing, pictures; twice."""
-    options = [o for o in small_options(tmp_path) if not o.startswith('data_root')]
-    options += [f'generated_splits.{k}={v}' for k, v in dict(train=8, val=2, test=3).items()]
-    args = ['--work-dir', tmp_path / 'run', '--data-root', tmp_path / 'VOC', '--num-pictures', 2]
-    first = run_tool('demo.py', *args, '--cfg-options', *options)
-    assert re.search(r'demo finished in .* 11-point mAP \d\.\d+', first.stdout + first.stderr)
-    pictures = sorted(p.name for p in (tmp_path / 'run' / 'pictures').iterdir())
-    assert len(pictures) == 3 and 'overview.jpg' in pictures
-    steps = len(scalars(tmp_path / 'run'))
-    run_tool('demo.py', *args, '--cfg-options', *options)
-    assert len(scalars(tmp_path / 'run')) == steps  # nothing was trained again

@@ -799,7 +799,7 @@ class TestScripts:
     @pytest.fixture
     def checkout(self, tmp_path):
         """A checkout whose Pythons only note how they are called."""
-        for name in ('tools/demo.sh', 'tools/run_tests.sh', '.ci/run'):
+        for name in ('tools/benchmark.sh', 'tools/run_tests.sh', '.ci/run'):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, tmp_path / name)
         (tmp_path / '.venv' / 'bin').mkdir(parents=True)
@@ -813,7 +813,11 @@ class TestScripts:
         return tmp_path
 
     def call(self, checkout, *command, **variables):
-        environment = {'PATH': f'{checkout}:{os.environ["PATH"]}', **variables}
+        environment = {
+            'PATH': f'{checkout}:{os.environ["PATH"]}',
+            'MMDET_MOBILENEXT_APT': '0',
+            **variables,
+        }
         done = subprocess.run(
             ['bash', *command], cwd='/', capture_output=True, text=True, env=environment
         )
@@ -821,9 +825,12 @@ class TestScripts:
             return done, (checkout / 'calls').read_text().splitlines()
         return done, []
 
-    def test_demo(self, checkout):
-        done, calls = self.call(checkout, f'{checkout}/tools/demo.sh', '--seed', '1 2')
-        assert calls == ['python3 tools/setup_env.py', '.venv/bin/python tools/demo.py --seed 1 2']
+    def test_benchmark(self, checkout):
+        done, calls = self.call(checkout, f'{checkout}/tools/benchmark.sh', '--seeds', '1 2')
+        assert calls == [
+            'python3 tools/setup_env.py',
+            '.venv/bin/python tools/benchmark.py --seeds 1 2',
+        ]
         assert done.returncode == 0
 
     def test_tests(self, checkout):
@@ -834,7 +841,7 @@ class TestScripts:
         ]
         assert done.returncode == 2
 
-    @pytest.mark.parametrize('script', ['demo.sh', 'run_tests.sh'])
+    @pytest.mark.parametrize('script', ['benchmark.sh', 'run_tests.sh'])
     def test_failed_set_up_ends_it(self, checkout, script):
         done, calls = self.call(checkout, f'{checkout}/tools/{script}', SETUP='1')
         assert done.returncode == 1

@@ -28,7 +28,7 @@ def split_checksum(url: str) -> tuple[str, str | None]:
     return address, match.group(1).lower()
 
 
-def _file_sha256(path: str) -> str:
+def file_sha256(path: str) -> str:
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
         while chunk := file.read(1 << 20):
@@ -77,7 +77,7 @@ def fetch_checkpoint(url: str, model_dir: str | None = None, progress: bool = Fa
     model_dir = model_dir or osp.join(torch.hub.get_dir(), 'checkpoints')
     path = osp.join(model_dir, filename)
     if osp.isfile(path):
-        if _file_sha256(path).startswith(checksum):
+        if file_sha256(path).startswith(checksum):
             return path
         warn(f'{path} does not have the SHA-256 {checksum}; it is downloaded again')
     os.makedirs(model_dir, exist_ok=True)

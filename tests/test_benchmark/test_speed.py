@@ -6,7 +6,6 @@ import json
 import pytest
 import torch
 
-from mmdet_mobilenext.benchmark.report import format_table, write_json
 from mmdet_mobilenext.benchmark.speed import (
     Timing,
     build_candidate,
@@ -14,6 +13,7 @@ from mmdet_mobilenext.benchmark.speed import (
     make_batch,
     time_interleaved,
 )
+from mmdet_mobilenext.benchmark.speed_report import format_table, write_json
 
 
 def test_runs_alternate():

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What detectors cost: size, arithmetic, latency, training speed and memory.
+
+``python -m mmdet_mobilenext.benchmark.cost SPEC.json OUT.json``: latency and training speed of all
+detectors are measured in one process, in turn (A B A B), so that a machine that slows down
+meanwhile hits all alike; memory in a process for each detector.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import itertools
+import json
+import os
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+# Before torch is loaded: threads that wait by spinning take the cores from others.
+os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+
+import torch
+from mmdet.registry import DATASETS, MODELS
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from mmdet_mobilenext.checkpoints.safe_loading import load_safely
+from mmdet_mobilenext.checkpoints.strict import compare_state_dicts, weights_in_checkpoint
+from mmdet_mobilenext.engine.complexity import count_madds, count_parameters
+from mmdet_mobilenext.engine.memory_format_hook import to_channels_last
+
+from .folder import write_json
+from .speed import make_batch, time_interleaved
+
+__all__ = ['load_detector', 'measure_cost', 'measure_memory', 'peak_memory_mb']
+
+IMAGES = 16
+"""Test images that latency is measured on, one after the other."""
+
+
+def load_detector(config: str, checkpoint: str) -> tuple[Config, nn.Module]:
+    """Build a detector and fill it with its weights, as testing does.
+
+    Args:
+        config (str): Config file.
+        checkpoint (str): Weights.
+
+    Returns:
+        tuple[Config, nn.Module]: The config, and the detector in eval mode on the GPU if there is
+            one, in channels_last if its config has the ``MemoryFormatHook``.
+
+    Raises:
+        CheckpointKeyError: If the weights do not fill it.
+    """
+    cfg = Config.fromfile(config)
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    model = MODELS.build(cfg.model)
+    weights = weights_in_checkpoint(load_safely(checkpoint, map_location='cpu'), checkpoint)
+    compare_state_dicts(model, weights).raise_if_bad(f'{checkpoint} and the model of {config}')
+    model.load_state_dict(weights, strict=False)
+    model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
+    hook = (cfg.get('default_hooks') or {}).get('memory_format') or {}
+    wanted = hook.get('channels_last', 'auto') if hook else False
+    if wanted is True or (wanted == 'auto' and not torch.cuda.is_available()):
+        to_channels_last(model)
+    return cfg, model
+
+
+def test_batches(cfg: Config, count: int = IMAGES) -> list[dict]:
+    """Batches of one test image, loaded and resized beforehand.
+
+    Args:
+        cfg (Config): Config of the run.
+        count (int): Images, spread over the test set. Defaults to 16.
+
+    Returns:
+        list[dict]: ``inputs`` and ``data_samples``.
+    """
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    count = min(count, len(dataset))
+    return [pseudo_collate([dataset[i * len(dataset) // count]]) for i in range(count)]
+
+
+def train_batch(cfg: Config, size: Sequence[int], real: bool) -> dict:
+    """A training batch of the config's size, loaded beforehand.
+
+    Args:
+        cfg (Config): Config of the run.
+        size (Sequence[int]): Height and width in pixels.
+        real (bool): Take images of the training set; else random ones with three objects each.
+
+    Returns:
+        dict: ``inputs`` and ``data_samples``.
+    """
+    batch_size = cfg.train_dataloader.batch_size
+    if not real:
+        return make_batch(batch_size, max(size))
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    return pseudo_collate([dataset[i % len(dataset)] for i in range(batch_size)])
+
+
+def _train_task(cfg: Config, model: nn.Module, batch: dict) -> Callable[[], None]:
+    options = dict(cfg.optim_wrapper, type='OptimWrapper')
+    # weights stay what they are: any rate costs the same time
+    options['optimizer'] = dict(options['optimizer'], lr=1e-8)
+    options.pop('loss_scale', None)
+    wrapper = build_optim_wrapper(model, options)
+
+    def run() -> None:
+        model.train()
+        model.train_step(batch, wrapper)
+
+    return run
+
+
+def _test_task(model: nn.Module, batches: Sequence[dict]) -> Callable[[], None]:
+    stream = itertools.cycle(batches)
+
+    def run() -> None:
+        with torch.inference_mode():
+            model.test_step(next(stream))
+
+    return run
+
+
+def _spread(times: Sequence[float]) -> dict[str, float]:
+    p95 = statistics.quantiles(times, n=20)[-1] if len(times) > 1 else times[0]
+    return dict(median=statistics.median(times), p95=p95)
+
+
+def measure_cost(spec: Mapping[str, Any]) -> dict[str, dict]:
+    """Measure size, arithmetic, latency and training speed of all detectors.
+
+    Args:
+        spec (Mapping): ``models`` (list of dict with ``name``, ``config`` and ``checkpoint``),
+            ``latency_runs``, ``train_runs`` and ``real_training_data``.
+
+    Returns:
+        dict[str, dict]: For each name ``cost`` (``parameters``, ``madds``, None where it cannot be
+            counted, ``checkpoint_mb`` of the weights alone, 1 MB = 10**6 bytes, and ``input_size``
+            in pixels), ``latency_ms`` and ``training``.
+    """
+    loaded = [(m['name'], *load_detector(m['config'], m['checkpoint'])) for m in spec['models']]
+    results: dict[str, dict] = {}
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    latency_tasks, batches = [], {}
+    for name, cfg, model in loaded:
+        batches[name] = test_batches(cfg)
+        size = model.data_preprocessor(batches[name][0], False)['inputs'].shape[-2:]
+        results[name] = dict(cost=_size_of(model, tuple(size)))
+        latency_tasks.append(_test_task(model, batches[name]))
+    times = time_interleaved(latency_tasks, spec['latency_runs'], warm_up=IMAGES)
+    for (name, _, _), spent in zip(loaded, times, strict=True):
+        results[name]['latency_ms'] = dict(
+            **_spread(spent),
+            runs=len(spent),
+            batch=1,
+            threads=torch.get_num_threads(),
+            device=device,
+            nms=True,
+            input_size=results[name]['cost']['input_size'],
+            order='interleaved',
+        )
+    train_tasks, sizes = [], []
+    for name, cfg, model in loaded:
+        size = results[name]['cost']['input_size']
+        batch = train_batch(cfg, size, spec['real_training_data'])
+        sizes.append(cfg.train_dataloader.batch_size)
+        train_tasks.append(_train_task(cfg, model, batch))
+    times = time_interleaved(train_tasks, spec['train_runs'])
+    for (name, _, _), batch_size, spent in zip(loaded, sizes, times, strict=True):
+        median = statistics.median(spent)
+        results[name]['training'] = dict(
+            images_per_second=1000 * batch_size / median,
+            batch=batch_size,
+            median_ms=median,
+            runs=len(spent),
+        )
+    return results
+
+
+def _size_of(model: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    try:
+        madds = count_madds(model, size)
+    except Exception:  # a detector whose forward needs more than an image
+        madds = None
+    return dict(
+        parameters=count_parameters(model),
+        madds=madds,
+        checkpoint_mb=len(buffer.getvalue()) / 1e6,
+        input_size=list(size),
+    )
+
+
+def peak_memory_mb() -> float:
+    """The most memory that this process has had so far.
+
+    Returns:
+        float: MB (10**6 bytes): of the GPU if there is one, else resident memory.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e6
+    # not getrusage: its maximum is inherited from the process that started this one
+    with open('/proc/self/status', encoding='ascii') as file:
+        line = next(line for line in file if line.startswith('VmHWM'))
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def measure_memory(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Measure the memory of one detector; to be called in a fresh process.
+
+    Args:
+        spec (Mapping): ``models`` with one entry, and ``real_training_data``.
+
+    Returns:
+        dict: ``inference`` (batch 1) and ``training`` (the config's batch) in MB, and ``how``.
+    """
+    cfg, model = load_detector(spec['models'][0]['config'], spec['models'][0]['checkpoint'])
+    batches = test_batches(cfg, 4)
+    run = _test_task(model, batches)
+    for _ in batches:
+        run()
+    inference = peak_memory_mb()
+    size = model.data_preprocessor(batches[0], False)['inputs'].shape[-2:]
+    run = _train_task(cfg, model, train_batch(cfg, size, spec['real_training_data']))
+    for _ in range(3):
+        run()
+    how = 'peak memory allocated on the GPU'
+    if not torch.cuda.is_available():
+        how = 'peak resident memory of the process, libraries included'
+    return dict(inference=inference, training=peak_memory_mb(), how=how)
+
+
+def main() -> None:
+    """Measure what a file asks for and write the results to another."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('spec', type=Path)
+    parser.add_argument('out', type=Path)
+    parser.add_argument('--memory', action='store_true')
+    args = parser.parse_args()
+    from mmengine.logging import MMLogger
+
+    MMLogger.get_instance('cost', log_level='WARNING')
+    spec = json.loads(args.spec.read_text())
+    result = measure_memory(spec) if args.memory else measure_cost(spec)
+    write_json(dict(spec=spec, result=result), args.out)
+
+
+if __name__ == '__main__':
+    main()

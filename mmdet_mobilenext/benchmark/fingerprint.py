@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fingerprints of what decides a result: config, data and code.
+
+Runs are only compared, and a folder is only gone on with, if these agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import os.path as osp
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import mmdet
+import mmengine
+import numpy as np
+import torch
+from mmdet.registry import DATASETS
+from mmengine.config import Config, ConfigDict
+
+import mmdet_mobilenext
+
+from .errors import BenchmarkError
+
+__all__ = [
+    'code_fingerprint',
+    'config_digest',
+    'data_fingerprint',
+    'differences',
+    'flatten_config',
+]
+
+# Not part of what a config asks for: where it is run, and where the data lies (its content has a
+# fingerprint of its own).
+_NOT_COMPARED = ('work_dir', 'launcher', 'data_root', 'resume')
+# Rooms whose code decides neither weights nor predictions: all they do is done again each time.
+_REPEATED = ('benchmark', 'evaluation')
+
+
+def flatten_config(cfg: Mapping | Config) -> dict[str, str]:
+    """All leaves of a config by their path.
+
+    Args:
+        cfg (Mapping | Config): Config of a run.
+
+    Returns:
+        dict[str, str]: ``repr`` of each leaf; without ``work_dir``, ``launcher``, ``resume`` and
+            every ``data_root``.
+
+    Example:
+        >>> flatten_config(Config(dict(model=dict(type='A', sizes=[1, 2]), work_dir='x')))
+        {'model.sizes': '[1, 2]', 'model.type': "'A'"}
+    """
+    leaves: dict[str, str] = {}
+
+    def visit(node: Any, path: str) -> None:
+        if isinstance(node, dict) and node:
+            for key, value in node.items():
+                if key not in _NOT_COMPARED:
+                    visit(value, f'{path}.{key}' if path else str(key))
+        elif isinstance(node, (list, tuple)) and any(isinstance(item, dict) for item in node):
+            for index, value in enumerate(node):
+                visit(value, f'{path}.{index}')
+        else:
+            # a sequence is the same whether it is written as a list or as a tuple
+            leaves[path] = repr(_listed(node))
+
+    visit(cfg.to_dict() if isinstance(cfg, Config) else cfg, '')
+    return dict(sorted(leaves.items()))
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def config_digest(cfg: Mapping | Config) -> str:
+    """Fingerprint of a config.
+
+    Args:
+        cfg (Mapping | Config): Config of a run.
+
+    Returns:
+        str: 16 hexadecimal digits.
+
+    Example:
+        >>> config_digest(dict(a=1, work_dir='x')) == config_digest(dict(a=1, work_dir='y'))
+        True
+    """
+    return hashlib.sha256(repr(flatten_config(cfg)).encode()).hexdigest()[:16]
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], limit: int = 12) -> list[str]:
+    """Say how two flat mappings differ.
+
+    Args:
+        before (Mapping): What was.
+        now (Mapping): What is.
+        limit (int): Differences to list. Defaults to 12.
+
+    Returns:
+        list[str]: A line for each difference, and one for those beyond the limit.
+
+    Example:
+        >>> differences(dict(lr=1, a=2), dict(lr=3, a=2, b=4))
+        ['b: (absent) -> 4', 'lr: 1 -> 3']
+    """
+    absent = '(absent)'
+    lines = [
+        f'{key}: {before.get(key, absent)} -> {now.get(key, absent)}'
+        for key in sorted({*before, *now})
+        if before.get(key, absent) != now.get(key, absent)
+    ]
+    rest = len(lines) - limit
+    return lines[:limit] + ([f'... and {rest} more'] if rest > 0 else [])
+
+
+def code_fingerprint() -> dict[str, str]:
+    """Versions of everything that decides weights and predictions.
+
+    Of this package that is the content of its files but for the rooms ``benchmark`` and
+    ``evaluation``, which only read what the runs have left.
+
+    Returns:
+        dict[str, str]: ``package``, ``digest``, ``torch``, ``mmcv``, ``mmengine``, ``mmdet`` and
+            ``numpy``.
+
+    Example:
+        >>> sorted(code_fingerprint())
+        ['digest', 'mmcv', 'mmdet', 'mmengine', 'numpy', 'package', 'torch']
+    """
+    root = Path(mmdet_mobilenext.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob('*.py')):
+        relative = path.relative_to(root)
+        if relative.parts[0] not in _REPEATED:
+            digest.update(relative.as_posix().encode() + b'\0' + path.read_bytes())
+    return dict(
+        package=mmdet_mobilenext.__version__,
+        digest=digest.hexdigest()[:16],
+        torch=torch.__version__,
+        mmcv=mmcv.__version__,
+        mmengine=mmengine.__version__,
+        mmdet=mmdet.__version__,
+        numpy=np.__version__,
+    )
+
+
+def data_fingerprint(cfg: Config, role: str) -> dict[str, Any]:
+    """Count and fingerprint the data of a run: classes, image names, file sizes and objects.
+
+    Pixels are not read. Transforms and loaders play no part, so that configs with different
+    augmentation have the same data.
+
+    Args:
+        cfg (Config): Config of the run.
+        role (str): ``'train'``, ``'val'`` or ``'test'``.
+
+    Returns:
+        dict: ``images``, ``objects`` (without difficult ones), ``difficult`` and ``digest``.
+
+    Raises:
+        BenchmarkError: If there is no such data set or it is empty.
+    """
+    loader = cfg.get(f'{role}_dataloader')
+    if not loader or not loader.get('dataset'):
+        raise BenchmarkError(f'{cfg.filename} has no {role}_dataloader.dataset')
+    dataset = DATASETS.build(_without_transforms(loader.dataset))
+    if not len(dataset):
+        raise BenchmarkError(
+            f'the {role} set of {cfg.filename} is empty: there is nothing to '
+            f'{"learn from" if role == "train" else "compare on"}'
+        )
+    digest = hashlib.sha256(repr(dataset.metainfo.get('classes')).encode())
+    objects = difficult = 0
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        path = str(info.get('img_path', ''))
+        size = os.path.getsize(path) if osp.isfile(path) else -1
+        boxes = []
+        for instance in info.get('instances', ()):
+            ignored = bool(instance.get('ignore_flag', 0))
+            difficult += ignored
+            objects += not ignored
+            boxes.append(
+                ([float(x) for x in instance['bbox']], int(instance['bbox_label']), ignored)
+            )
+        digest.update(repr((str(info.get('img_id')), osp.basename(path), size, boxes)).encode())
+    return dict(
+        images=len(dataset),
+        objects=objects,
+        difficult=difficult,
+        digest=digest.hexdigest()[:16],
+    )
+
+
+def _without_transforms(dataset: ConfigDict) -> dict:
+    """A copy of a data set's config, and of those inside it, that only lists its images."""
+
+    def visit(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {
+                key: [] if key == 'pipeline' else visit(value)
+                for key, value in node.items()
+                if key != 'indices' or value is not None
+            }
+        if isinstance(node, (list, tuple)):
+            return type(node)(visit(item) for item in node)
+        return node
+
+    return visit(dataset.to_dict() if hasattr(dataset, 'to_dict') else dict(dataset))

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run of a comparison in its own process: train, unless there is a checkpoint, and test.
+
+``python -m mmdet_mobilenext.benchmark.one_run FOLDER [--launcher pytorch --processes N]``. It goes
+on wherever an earlier process was stopped, and ends at once if all is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+# Before torch is loaded: threads that wait by spinning take the cores from others.
+os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+
+__all__ = ['main', 'run']
+
+
+def run(folder: Path, launcher: str = 'none') -> None:
+    """Do what is left to do of a run.
+
+    Args:
+        folder (Path): Prepared by :func:`prepare_folder`.
+        launcher (str): ``'none'``, or ``'pytorch'`` in a process of torchrun.
+            Defaults to ``'none'``.
+
+    Raises:
+        Exception: Whatever training or testing raises.
+    """
+    from mmengine.config import Config
+    from mmengine.dist import is_main_process
+
+    from mmdet_mobilenext.engine.test import test
+    from mmdet_mobilenext.engine.train import train
+    from mmdet_mobilenext.evaluation import detection_metric  # noqa: F401  registers it
+
+    from . import progress_hook  # noqa: F401  registers it
+    from .folder import RunFolder, read_json, write_json
+
+    place = RunFolder(folder, folder.parent.name, int(folder.name.removeprefix('seed')))
+
+    def config() -> Config:
+        # without a file name, so that mmengine does not write its copy over the original
+        cfg = Config(Config.fromfile(place.config).to_dict())
+        cfg.work_dir = str(folder)
+        cfg.launcher = launcher
+        hook = dict(type='ProgressFileHook', path=str(place.progress))
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+        return cfg
+
+    if read_json(place.task)['checkpoint'] is None and not place.trained.exists():
+        runner = train(config(), resume='auto')
+        if is_main_process():
+            newest = Path((folder / 'last_checkpoint').read_text().strip())
+            write_json(
+                dict(checkpoint=os.path.relpath(newest, folder), iterations=runner.iter),
+                place.trained,
+            )
+        del runner
+        if launcher == 'pytorch':
+            import torch.distributed
+
+            torch.distributed.barrier()
+    cfg = config()
+    # the last checkpoint, not the best one: that would be chosen by the data it is tested on
+    cfg.test_evaluator = dict(type='DetectionMetric', outfile=str(place.predictions))
+    metrics = test(cfg, place.checkpoint())
+    if is_main_process():
+        write_json({key: value for key, value in metrics.items() if value == value}, place.done)
+
+
+def die_with_parent() -> None:
+    """Ask Linux to end this process when the one that started it ends, however that happens.
+
+    Without it a run would go on alone after the comparison was killed, and a second one would find
+    its folder locked.
+    """
+    if sys.platform != 'linux':
+        return
+    parent = os.getppid()
+    set_parent_death_signal = 1
+    ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGTERM)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> None:
+    """Parse arguments, lock the folder and run.
+
+    Raises:
+        SystemExit: With 1 and a message, if an expected error stopped it.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('folder', type=Path)
+    parser.add_argument('--launcher', choices=['none', 'pytorch'], default='none')
+    parser.add_argument('--processes', type=int, default=1)
+    parser.add_argument('--worker', action='store_true', help='started by torchrun')
+    args = parser.parse_args()
+    if not args.worker:
+        die_with_parent()
+    from filelock import FileLock, Timeout
+
+    from mmdet_mobilenext.engine.cli import stop_on_expected_errors
+
+    folder = args.folder.resolve()
+    with stop_on_expected_errors():
+        if args.worker:
+            run(folder, args.launcher)
+            return
+        lock = FileLock(folder / '.lock')
+        try:
+            # a run of a comparison that was killed a moment ago needs a little to end
+            lock.acquire(timeout=float(os.environ.get('MMDET_MOBILENEXT_LOCK_SECONDS', 60)))
+        except Timeout:
+            sys.exit(f'{folder} is being worked on by another process: wait for it, or stop it')
+        with lock:
+            if (folder / 'done.json').exists() and (folder / 'predictions.npz').exists():
+                print(f'{folder}: done already', flush=True)
+            elif args.launcher == 'pytorch':
+                _torchrun(folder, args.processes)
+            else:
+                run(folder)
+
+
+def _torchrun(folder: Path, processes: int) -> None:
+    from torch.distributed.run import main as torchrun
+
+    torchrun(
+        [
+            f'--nproc_per_node={processes}',
+            '--nnodes=1',
+            '--rdzv_backend=c10d',
+            '--rdzv_endpoint=localhost:0',
+            '-m',
+            'mmdet_mobilenext.benchmark.one_run',
+            str(folder),
+            '--launcher=pytorch',
+            '--worker',
+        ]
+    )
+
+
+if __name__ == '__main__':
+    main()

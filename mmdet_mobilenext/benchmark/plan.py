@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the command line to a list of runs that can be compared, checked before any work."""
+
+from __future__ import annotations
+
+import os.path as osp
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from mmdet_mobilenext.checkpoints.safe_loading import load_safely
+from mmdet_mobilenext.checkpoints.strict import compare_state_dicts, weights_in_checkpoint
+from mmdet_mobilenext.datasets.checks import check_dataset_cfgs
+from mmdet_mobilenext.datasets.generated_voc import generate_voc
+from mmdet_mobilenext.engine.config import load_config
+from mmdet_mobilenext.engine.environment import check_environment
+from mmdet_mobilenext.engine.train import check_load_from, check_num_classes
+
+from .errors import BenchmarkError
+from .fingerprint import code_fingerprint, config_digest, data_fingerprint
+
+__all__ = ['ModelPlan', 'Plan', 'make_plan']
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """A config that takes part.
+
+    Attributes:
+        name (str): Name in tables and folders, unique.
+        config (str): Config file.
+        cfg (Config): Resolved, without a seed.
+        digest (str): Fingerprint of ``cfg``.
+        checkpoints (tuple[str, ...]): One for each seed; empty if it is trained.
+    """
+
+    name: str
+    config: str
+    cfg: Config
+    digest: str
+    checkpoints: tuple[str, ...] = ()
+
+    @property
+    def backbone(self) -> str:
+        """str: Type of the backbone."""
+        return str((self.cfg.model.get('backbone') or {}).get('type', self.cfg.model.type))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is run and compared.
+
+    Attributes:
+        models (tuple[ModelPlan, ...]): In the order of the command line.
+        seeds (tuple[int, ...]): Training seeds, the same for all models.
+        folder (Path): Where all of it is written.
+        data (dict): Fingerprints of ``test`` and, if trained, ``train`` data.
+        code (dict): Versions, see :func:`code_fingerprint`.
+        classes (tuple[str, ...]): Class names.
+        launcher (str): ``'none'`` or ``'pytorch'``.
+        processes (int): Processes of each run.
+        threads (int): CPU threads of each process.
+        cfg_options (dict): Overrides of all configs, as text.
+    """
+
+    models: tuple[ModelPlan, ...]
+    seeds: tuple[int, ...]
+    folder: Path
+    data: dict[str, Any]
+    code: dict[str, str]
+    classes: tuple[str, ...]
+    launcher: str = 'none'
+    processes: int = 1
+    threads: int = 1
+    cfg_options: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def trained_here(self) -> bool:
+        """bool: Whether the detectors are trained by this comparison."""
+        return not self.models[0].checkpoints
+
+    def protocol(self) -> dict[str, Any]:
+        """What else decides a result, beside configs, data and code.
+
+        Returns:
+            dict: ``trained_here``, ``launcher``, ``processes`` and ``threads``.
+        """
+        return dict(
+            trained_here=self.trained_here,
+            launcher=self.launcher,
+            processes=self.processes,
+            threads=self.threads,
+        )
+
+
+def make_plan(
+    configs: Sequence[str],
+    folder: str,
+    seeds: Sequence[int] = (0,),
+    checkpoints: Sequence[str] = (),
+    cfg_options: Mapping[str, Any] | None = None,
+    launcher: str = 'none',
+    processes: int = 1,
+    threads: int = 1,
+) -> Plan:
+    """Check everything that can be checked before the first run.
+
+    A config with ``generated_splits`` has its data made here.
+
+    Args:
+        configs (Sequence[str]): At least two config files; the first is the baseline.
+        folder (str): Where everything is written.
+        seeds (Sequence[int]): Training seeds. Defaults to (0,).
+        checkpoints (Sequence[str]): Trained weights instead of training: one for each config, or
+            config by config one for each seed. Defaults to none.
+        cfg_options (Mapping, optional): Overrides of all configs.
+        launcher (str): ``'none'`` or ``'pytorch'``. Defaults to ``'none'``.
+        processes (int): Processes of each run. Defaults to 1.
+        threads (int): CPU threads of each process. Defaults to 1.
+
+    Returns:
+        Plan: Ready to run.
+
+    Raises:
+        BenchmarkError: If something about the comparison cannot be; the config is named.
+        CheckpointKeyError: If a checkpoint does not fill its model.
+        DataCheckError: If a data set has an error.
+        FileNotFoundError: If a file is missing.
+    """
+    if len(configs) < 2:
+        raise BenchmarkError(
+            f'a comparison needs two configs or more, but received {list(configs)}: to train or '
+            'test a single one use tools/train.py and tools/test.py'
+        )
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise BenchmarkError(f'seeds must be different and not negative, but are {list(seeds)}')
+    if checkpoints and len(checkpoints) != len(configs) * len(seeds):
+        raise BenchmarkError(
+            f'{len(configs)} configs and {len(seeds)} seeds need {len(configs) * len(seeds)} '
+            f'checkpoints, config by config, but received {len(checkpoints)}'
+        )
+    options = dict(cfg_options or {})
+    loaded = [load_config(path, options) for path in configs]
+    for cfg in loaded:
+        _make_data(cfg)
+    models = []
+    for index, (name, path, cfg) in enumerate(
+        zip(unique_names(configs), configs, loaded, strict=True)
+    ):
+        mine = tuple(checkpoints[index * len(seeds) : (index + 1) * len(seeds)])
+        _check_config(path, cfg, mine)
+        models.append(ModelPlan(name, path, cfg, config_digest(cfg), mine))
+    roles = ('test',) if checkpoints else ('test', 'train')
+    data = {role: _same_data(models, role) for role in roles}
+    return Plan(
+        models=tuple(models),
+        seeds=tuple(seeds),
+        folder=Path(folder),
+        data=data,
+        code=code_fingerprint(),
+        classes=_classes(models[0].cfg),
+        launcher=launcher,
+        processes=processes,
+        threads=threads,
+        cfg_options={key: str(value) for key, value in options.items() if key != 'data_root'},
+    )
+
+
+def unique_names(configs: Sequence[str]) -> list[str]:
+    """Names of configs: their file names, numbered where one appears again.
+
+    Args:
+        configs (Sequence[str]): Config files.
+
+    Returns:
+        list[str]: Unique names.
+
+    Example:
+        >>> unique_names(['a/x.py', 'b/y.py', 'c/x.py'])
+        ['x', 'y', 'x-2']
+    """
+    names: list[str] = []
+    for path in configs:
+        stem = name = osp.splitext(osp.basename(path))[0]
+        number = 1
+        while name in names:
+            number += 1
+            name = f'{stem}-{number}'
+        names.append(name)
+    return names
+
+
+def _make_data(cfg: Config) -> None:
+    if cfg.get('generated_splits'):
+        generate_voc(cfg.data_root, splits=dict(cfg.generated_splits), seed=0)
+
+
+def _check_config(path: str, cfg: Config, checkpoints: Sequence[str]) -> None:
+    """Build the model, look at data and checkpoints."""
+    for checkpoint in checkpoints:
+        check_load_from(checkpoint)
+    roles = ('test',) if checkpoints else ('train', 'val', 'test')
+    check_environment(cfg)
+    check_load_from(cfg.get('load_from'))
+    check_num_classes(cfg, roles)
+    check_dataset_cfgs(cfg, roles=roles).raise_if_bad()
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    try:
+        model = MODELS.build(cfg.model)
+    except Exception as error:  # whatever a broken config makes a constructor raise
+        raise BenchmarkError(
+            f'the model of {path} cannot be built: {type(error).__name__}: {error}'
+        ) from error
+    for checkpoint in checkpoints:
+        _check_checkpoint(model, checkpoint, path, _classes(cfg))
+
+
+def _check_checkpoint(model: nn.Module, path: str, config: str, classes: tuple[str, ...]) -> None:
+    if '://' in path:
+        return  # fetched, and compared key by key, when it is tested
+    checkpoint = load_safely(path, map_location='cpu')
+    weights = weights_in_checkpoint(checkpoint, path)
+    compare_state_dicts(model, weights).raise_if_bad(f'{path} and the model of {config}')
+    meta = checkpoint.get('meta') or {}
+    theirs = (meta.get('dataset_meta') or {}).get('classes')
+    if theirs is not None and tuple(theirs) != classes:
+        raise BenchmarkError(
+            f'{path} was trained on the classes {tuple(theirs)}, but the test set of {config} has '
+            f'{classes}: the numbers of its labels would mean other things'
+        )
+
+
+def _classes(cfg: Config) -> tuple[str, ...]:
+    from mmdet.registry import DATASETS
+
+    dataset = cfg.test_dataloader.dataset
+    while 'dataset' in dataset or 'datasets' in dataset:
+        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    classes = (dataset.get('metainfo') or {}).get('classes')
+    if classes is None:
+        classes = DATASETS.get(dataset.type).METAINFO.get('classes')
+    return (classes,) if isinstance(classes, str) else tuple(classes)
+
+
+def _same_data(models: Sequence[ModelPlan], role: str) -> dict[str, Any]:
+    """The fingerprint of a set, which all models must share."""
+    found: dict[str, dict] = {}
+    by_dataset: dict[str, dict] = {}
+    for model in models:
+        loader = model.cfg.get(f'{role}_dataloader') or {}
+        key = repr(loader.get('dataset'))
+        if key not in by_dataset:
+            by_dataset[key] = data_fingerprint(model.cfg, role)
+        found[model.name] = by_dataset[key]
+    first = found[models[0].name]
+    for name, fingerprint in found.items():
+        if fingerprint != first:
+            raise BenchmarkError(
+                f'configs are compared on the same {role} data, but that of {models[0].name} has '
+                f'{first} and that of {name} {fingerprint}'
+            )
+    return first
