@@ -36,7 +36,6 @@ def run(folder: Path, launcher: str = 'none') -> None:
 
     from mmdet_mobilenext.engine.test import test
     from mmdet_mobilenext.engine.train import train
-    from mmdet_mobilenext.evaluation import detection_metric  # noqa: F401  registers it
 
     from . import progress_hook  # noqa: F401  registers it
     from .folder import RunFolder, read_json, write_json

@@ -79,7 +79,6 @@ def build_results(
         names,
         boot,
         [[seed[HEADLINE] for seed in metrics[name]] for name in names],
-        records[names[0]][0].num_images,
         level=LEVEL,
     )
     say('analysing errors')

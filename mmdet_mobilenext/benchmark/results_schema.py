@@ -50,8 +50,9 @@ _METRICS = {
 _CURVE = _list({'type': 'array', 'prefixItems': [_COUNT, {'type': 'number'}], 'minItems': 2,
                 'maxItems': 2})  # fmt: skip
 _ERROR_TYPES = ('localisation', 'classification', 'both', 'duplicate', 'background', 'missed')
+_ERROR_SUMS = ('false_positive', 'false_negative')
 _ERRORS = _object(
-    **{key: _or_none(_SIGNED) for key in _ERROR_TYPES},
+    **{key: _or_none(_SIGNED) for key in (*_ERROR_TYPES, *_ERROR_SUMS)},
     base=_or_none(_SHARE),
     counts=_map({'type': 'number', 'minimum': 0}),
 )

@@ -209,8 +209,15 @@ def _errors(rng, ap: float) -> dict:
     keys = ('classification', 'localisation', 'both', 'duplicate', 'background', 'missed')
     return {
         **dict(zip(keys, map(float, parts), strict=True)),
+        'false_positive': float(parts[:5].sum() / 2),
+        'false_negative': float(parts[5]) * 1.2,
         'base': ap,
-        'counts': {key: int(n) for key, n in zip(keys, rng.integers(3, 200, 6), strict=True)},
+        'counts': {
+            key: int(n)
+            for key, n in zip(
+                (*keys, 'false_positive', 'false_negative'), rng.integers(3, 200, 8), strict=True
+            )
+        },
     }
 
 

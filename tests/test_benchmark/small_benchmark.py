@@ -36,9 +36,11 @@ default_hooks = dict(logger=dict(interval=1))
 def write_config(folder: Path, voc: Path, backbone: str = 'mobilenext', more: str = '') -> Path:
     """A config that trains on a small set in seconds."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f'small_{backbone}.py'
+    settings = folder / f'settings_{backbone}.py'
     base = str(ROOT / 'configs' / f'ssdlite_{backbone}_demo.py')
-    path.write_text(SETTINGS.format(base=base, root=str(voc)) + more)
+    settings.write_text(SETTINGS.format(base=base, root=str(voc)))
+    path = folder / f'small_{backbone}.py'
+    path.write_text(f'_base_ = {str(settings)!r}\n{more}\n')
     return path
 
 

@@ -325,6 +325,14 @@ def test_markdown_is_read_as_meant():
     assert page.wrong == []
 
 
+def test_level_of_several_comparisons_is_told():
+    results = make_results(models=3)
+    for entry in results['comparisons']:
+        entry['level'] = 0.975
+    caption = {figure.name: figure.caption for figure in make_figures(results)}['difference']
+    assert '97.5 % interval' in caption
+
+
 def test_points_and_percent():
     assert [percent(v) for v in (0.0, 1.0, 0.7166, None)] == ['0.0', '100.0', '71.7',
                                                              'not evaluated']  # fmt: skip

@@ -106,7 +106,7 @@ class TestPlan:
 
     def test_generated_data_is_made(self, voc, tmp_path):
         root = tmp_path / 'made'
-        more = 'generated_splits = dict(train=3, val=1, test=2)'
+        more = 'generated_splits = dict(_delete_=True, train=3, val=1, test=2)'
         configs = [
             str(write_config(tmp_path, root, name, more)) for name in ('mobilenetv2', 'mobilenext')
         ]

@@ -47,7 +47,8 @@ def random_records(
         grid (bool): Whether boxes have whole pixels, so that equal IoUs, and IoUs of exactly 0.5,
             happen. Defaults to True.
         crowded (bool): Whether all boxes are small and in one corner, so that each detection
-            overlaps many objects, often equally. Defaults to False.
+            overlaps many objects, often equally, and some objects are there twice.
+            Defaults to False.
     """
     rng = np.random.default_rng(seed)
     with_objects = num_classes - 1 if num_classes > 1 and rng.random() < 0.25 else num_classes
@@ -55,6 +56,8 @@ def random_records(
     for _ in range(num_images):
         count = 0 if rng.random() < 0.15 else int(rng.integers(0, max_objects + 1))
         boxes = _random_boxes(rng, count, grid, crowded)
+        if crowded and grid:  # the same box twice, perhaps once difficult
+            boxes[1:] = np.where(rng.random((max(count - 1, 0), 1)) < 0.2, boxes[:-1], boxes[1:])
         labels = rng.integers(0, with_objects, count)
         if difficult == 'by_group':
             ignored = (rng.random(num_classes) < 0.3)[labels]

@@ -19,7 +19,7 @@ from .drawing import (
     shorten,
     ticks,
 )
-from .tables import ERROR_NAMES, NOT_EVALUATED, percent
+from .tables import ERROR_NAMES, NOT_EVALUATED, level_text, percent
 
 __all__ = ['confusion_figure', 'errors_figure', 'per_class_figure']
 
@@ -80,7 +80,7 @@ def per_class_figure(results: dict) -> FigureSVG:
         f'{name}: ' + ', '.join(percent(row[k]['mean']) for row in entries)
         for k, name in enumerate(classes)
     )
-    level = percent(results['protocol']['level'], 0)
+    level = level_text(results['protocol']['level'])
     caption = (
         f'Whisker: {level} % interval over resampled test images. A class without objects in the '
         'test set is not evaluated and is in no mean.'
@@ -144,7 +144,7 @@ def confusion_figure(results: dict, index: int) -> FigureSVG | None:
     axes.add_collection(PolyCollection(squares, facecolors=shades, linewidths=0))
     for y, x in cells:
         if len(classes) <= _NUMBERS_UP_TO and round(100 * share[y, x]) > 0:
-            ink = 'white' if share[y, x] > 0.6 else INK
+            ink = 'white' if share[y, x] > 0.8 else INK
             text = f'{100 * share[y, x]:.0f}'
             axes.text(x + 0.5, y + 0.53, text, ha='center', va='center', fontsize=9, color=ink)
     axes.set(xlim=(0, size), ylim=(size, 0))

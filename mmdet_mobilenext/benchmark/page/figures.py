@@ -19,7 +19,7 @@ from .drawing import (
     shorten,
     ticks,
 )
-from .tables import NOT_EVALUATED, percent, points
+from .tables import NOT_EVALUATED, level_text, points
 
 __all__ = ['make_figures']
 
@@ -91,7 +91,7 @@ def _difference(results: dict) -> FigureSVG | None:
         if index < len(comparisons) - 1:
             axes.tick_params(labelbottom=False)
     axes.set_xlabel(f'mAP minus that of {shorten(comparisons[0]["baseline"], 28)}, points')
-    level = percent(comparisons[0]['level'], 0)
+    level = level_text(comparisons[0]['level'])
     told = '; '.join(
         f'{c["model"]} {points(c["difference"])} points, interval {points(c["interval"][0])} to '
         f'{points(c["interval"][1])}, {c["verdict"]}'
@@ -102,7 +102,7 @@ def _difference(results: dict) -> FigureSVG | None:
         'difference.'
     )
     if any(len(c.get('seed_differences') or []) > 1 for c in comparisons):
-        caption += ' Ticks below: one for each training seed.'
+        caption += ' Ticks below: one for each training seed; their interval too must not hold 0.'
     return canvas.finish('difference', 'Difference in mAP', told, caption)
 
 

@@ -21,6 +21,11 @@ ERROR_NAMES = {
     'missed': 'missed',
 }
 """Errors of TIDE in words."""
+ALL_ERRORS = {
+    'false_positive': 'all false positives',
+    'false_negative': 'all false negatives',
+}
+"""TIDE's two sums over types, in the table only."""
 TIDE_URL = 'https://arxiv.org/abs/2008.08115'
 COLUMNS = (
     ('Accuracy, %', 'mAP 11-point'),
@@ -54,6 +59,16 @@ def percent(value: float | None, digits: int = 1) -> str:
         ('71.7', 'not evaluated')
     """
     return NOT_EVALUATED if value is None else f'{100 * value:.{digits}f}'
+
+
+def level_text(level: float) -> str:
+    """A confidence level in percent.
+
+    Example:
+        >>> level_text(0.95), level_text(1 - 0.05 / 2)
+        ('95', '97.5')
+    """
+    return f'{100 * level:.3g}'
 
 
 def points(value: float) -> str:
@@ -118,7 +133,7 @@ def conditions(results: dict) -> list[str]:
     """Sentences that tell what the numbers of the main table were measured on and how."""
     protocol, volatile = results['protocol'], results['volatile']
     seeds = len(protocol['seeds'])
-    level = percent(protocol['level'], 0)
+    level = level_text(protocol['level'])
     kind = f'mean of {seeds} training seeds ± standard deviation' if seeds > 1 else 'one seed'
     sentences = [
         f'Accuracy on {protocol["data"]["test"]["images"]:,} test images, {kind}; below '
@@ -181,7 +196,7 @@ def error_table(results: dict) -> tuple[list[str], list[list[str]]]:
     head = ['Error', *(model['name'] for model in results['models'])]
     rows = [
         [text, *(NOT_MEASURED if e.get(key) is None else f'{100 * e[key]:.1f}' for e in errors)]
-        for key, text in ERROR_NAMES.items()
+        for key, text in (ERROR_NAMES | ALL_ERRORS).items()
         if any(e.get(key) is not None for e in errors)
     ]
     return head, rows
@@ -223,7 +238,7 @@ def protocol_rows(results: dict) -> list[tuple[str, str]]:
         ('Input size', _size(protocol['input_size'])),
         ('Headline metric', protocol['headline']),
         ('Resamples of the test images', f'{protocol["resamples"]:,}'),
-        ('Level of intervals', f'{percent(protocol["level"], 0)} %'),
+        ('Level of intervals', f'{level_text(protocol["level"])} %'),
     ]
     for split, data in protocol['data'].items():
         if data is None:
