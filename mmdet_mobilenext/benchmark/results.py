@@ -245,8 +245,9 @@ def _volatile(
     cost: Mapping[str, Mapping],
     memory: Mapping[str, Mapping],
 ) -> dict[str, Any]:
+    first = cost[plan.models[0].name]
     return dict(
-        machine=describe_machine(),
+        machine=describe_machine(first['latency_ms']['threads']),
         finished=date.today().isoformat(),
         models={
             model.name: dict(

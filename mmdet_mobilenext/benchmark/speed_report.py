@@ -22,8 +22,12 @@ from .speed import Timing
 __all__ = ['describe_machine', 'format_table', 'write_json']
 
 
-def describe_machine() -> str:
+def describe_machine(threads: int | None = None) -> str:
     """The machine and the software in one line.
+
+    Args:
+        threads (int, optional): CPU threads that were used. Defaults to None, those of this
+            process.
 
     Returns:
         str: Processor or GPU, threads, versions and date.
@@ -41,7 +45,8 @@ def describe_machine() -> str:
             ('mmdet', mmdet),
         )
     )
-    return f'{device}, {torch.get_num_threads()} threads; {versions}; {date.today().isoformat()}'
+    threads = threads or torch.get_num_threads()
+    return f'{device}, {threads} threads; {versions}; {date.today().isoformat()}'
 
 
 def format_table(timings: Sequence[Timing]) -> str:

@@ -51,7 +51,10 @@ class DetectionRecords:
 
     Example:
         >>> records = DetectionRecords.from_lists(
-        ...     ('cat',), ['a'], det=[([[0, 0, 9, 9]], [0.5], [0])], gt=[([[0, 0, 9, 9]], [0], [False])]
+        ...     ('cat',),
+        ...     ['a'],
+        ...     det=[([[0, 0, 9, 9]], [0.5], [0])],
+        ...     gt=[([[0, 0, 9, 9]], [0], [False])],
         ... )
         >>> records.num_images, len(records.det_scores), records.gt_images.tolist()
         (1, 1, [0])
