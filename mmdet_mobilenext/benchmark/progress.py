@@ -109,6 +109,8 @@ class Board:
             return 0.0
         part = state['done'] / max(state['total'], 1)
         if state['phase'] == 'test':
+            if not folder.trained.exists():  # there was nothing to train
+                return part
             return 1 - TEST_SHARE + TEST_SHARE * part
         return (1 - TEST_SHARE) * part
 
