@@ -62,7 +62,7 @@ def compare_models(
     names: Sequence[str],
     boot: BootstrapResult,
     seed_maps: Sequence[Sequence[float | None]],
-    *,
+    num_images: int | None = None,
     baseline: int = 0,
     level: float = 0.95,
 ) -> list[dict]:
@@ -78,6 +78,8 @@ def compare_models(
         boot (BootstrapResult): Of the same M models, in the same order.
         seed_maps (Sequence[Sequence[float]]): For each model its mAP of each seed, in 0..1, with
             the same seeds in the same order for all.
+        num_images (int, optional): Images of the test set, to be checked against the bootstrap.
+            Defaults to None, not checked.
         baseline (int): Index of the model to compare with. Defaults to 0.
         level (float): Simultaneous confidence level in 0..1. Defaults to 0.95.
 
@@ -89,8 +91,8 @@ def compare_models(
         :data:`VERDICTS`) and ``sentence``.
 
     Raises:
-        ValueError: If numbers of models or seeds differ, there is no such baseline, the level is
-            not between 0 and 1, or a model has no mAP.
+        ValueError: If numbers of models, seeds or images differ, there is no such baseline, the
+            level is not between 0 and 1, or a model has no mAP.
 
     Example:
         >>> boot = BootstrapResult(
@@ -109,6 +111,10 @@ def compare_models(
         'new is better than old: 57.0 against 51.0 mAP (11-point)'
     """
     _check(names, boot, seed_maps, baseline, level)
+    if num_images is not None and num_images != boot.num_images:
+        raise ValueError(
+            f'num_images is {num_images}, but the bootstrap is of {boot.num_images} test images'
+        )
     others = [m for m in range(len(names)) if m != baseline]
     each = level if len(others) < 2 else 1 - (1 - level) / len(others)
     base = np.asarray(seed_maps[baseline], np.float64)

@@ -125,6 +125,8 @@ def test_numbers_have_to_fit():
         compare_models(['old'], boot, [[0.5], [0.5]])
     with pytest.raises(ValueError, match='same training seeds'):
         compare_models(['old', 'new'], boot, [[0.5], [0.5, 0.6]])
+    with pytest.raises(ValueError, match='num_images is 400'):
+        compare_models(['old', 'new'], boot, [[0.5], [0.5]], 400)
     with pytest.raises(ValueError, match='baseline is 2'):
         compare_models(['old', 'new'], boot, [[0.5], [0.5]], baseline=2)
     with pytest.raises(ValueError, match='level is 95'):
