@@ -4,6 +4,7 @@
 import argparse
 import os
 import os.path as osp
+import sys
 
 # Before torch is loaded: see tools/train.py.
 os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
@@ -61,7 +62,12 @@ def main() -> None:
     from mmdet_mobilenext.engine.cli import stop_on_expected_errors
 
     with stop_on_expected_errors():
-        page = compare_from_options(**vars(args))
+        try:
+            page = compare_from_options(**vars(args))
+        except KeyboardInterrupt:
+            sys.exit('stopped: the same command goes on from here')
+        except OSError as error:
+            sys.exit(f'{type(error).__name__}: {error}. What is finished is kept')
         print(f'\nreport: {osp.abspath(page)}')
 
 

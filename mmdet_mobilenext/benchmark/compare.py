@@ -9,13 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from rich.console import Console
 
+from mmdet_mobilenext.checkpoints.safe_loading.download import file_sha256
 from mmdet_mobilenext.evaluation.disagreement import score_threshold
 from mmdet_mobilenext.evaluation.records import DetectionRecords, RecordsFileError
 
 from .errors import RunFailedError
 from .executors import environment, run_here, run_on_cluster, tail
+from .fingerprint import config_digest
 from .folder import RunFolder, prepare_folder, read_json, write_json
 from .plan import Plan
 from .progress import Board
@@ -80,7 +83,7 @@ def compare(
     spec = dict(
         latency_runs=latency_runs, train_runs=train_runs, real_training_data=plan.trained_here
     )
-    cost, memory = _profile(plan, folders, spec, profile_threads)
+    measured, memory = _profile(plan, folders, spec, profile_threads)
     records = {
         model.name: [
             DetectionRecords.load(folder.predictions)
@@ -89,7 +92,7 @@ def compare(
         ]
         for model in plan.models
     }
-    results = build_results(plan, records, folders, cost, memory, resamples, say)
+    results = build_results(plan, records, folders, measured, memory, resamples, say)
     say('writing the report')
     try:
         page = _write(plan, results, records)
@@ -116,33 +119,45 @@ def _forget_broken(folders: Sequence[RunFolder]) -> None:
 
 def _profile(
     plan: Plan, folders: Sequence[RunFolder], options: Mapping[str, Any], threads: int
-) -> tuple[dict[str, dict], dict[str, dict]]:
-    """Measure the cost of the first seed of each model, in fresh processes."""
+) -> tuple[dict[str, Any], dict[str, dict]]:
+    """Measure the cost of the first seed of each model, in fresh processes.
+
+    Returns:
+        tuple: The file of :mod:`.cost` (``result``, ``machine`` and ``finished``), and memory by
+            model.
+    """
     firsts = {}
     for folder in folders:
         firsts.setdefault(folder.model, folder)
     entries = [
-        dict(name=name, config=str(folder.config), checkpoint=folder.checkpoint())
+        dict(
+            name=name,
+            config=str(folder.config),
+            checkpoint=folder.checkpoint(),
+            checkpoint_sha256=file_sha256(folder.checkpoint()),
+            config_digest=config_digest(Config.fromfile(folder.config)),
+        )
         for name, folder in firsts.items()
     ]
     place = plan.folder / 'profile'
-    threads_and_code = dict(threads=threads, code=plan.code['digest'])
-    cost = _measure(place / 'cost.json', dict(models=entries, **options, **threads_and_code))
+    source = file_sha256(str(Path(__file__).with_name('cost.py')))[:16]
+    threads_and_code = dict(threads=threads, code=plan.code, source=source)
+    measured = _measure(place / 'cost.json', dict(models=entries, **options, **threads_and_code))
     memory = {
         entry['name']: _measure(
             place / f'memory-{entry["name"]}.json',
             dict(models=[entry], **options, **threads_and_code),
             '--memory',
-        )
+        )['result']
         for entry in entries
     }
-    return cost, memory
+    return measured, memory
 
 
 def _measure(out: Path, spec: dict[str, Any], *flags: str) -> dict[str, Any]:
     before = read_json(out)
     if before is not None and before['spec'] == spec:
-        return before['result']
+        return before
     spec_path = out.with_suffix('.spec.json')
     write_json(spec, spec_path)
     log = out.with_suffix('.log')
@@ -159,7 +174,7 @@ def _measure(out: Path, spec: dict[str, Any], *flags: str) -> dict[str, Any]:
             f'measuring the cost failed (exit code {code}), log {log}:\n{tail(log)}\n'
             'the runs are kept, and the same command goes on from here'
         )
-    return read_json(out)['result']
+    return read_json(out)
 
 
 def _write(

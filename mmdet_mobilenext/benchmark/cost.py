@@ -15,6 +15,7 @@ import json
 import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ from mmdet_mobilenext.engine.complexity import count_madds, count_parameters
 from mmdet_mobilenext.engine.memory_format_hook import to_channels_last
 
 from .folder import write_json
+from .parent import die_with_parent
 from .speed import make_batch, time_interleaved
+from .speed_report import describe_machine
 
 __all__ = ['load_detector', 'measure_cost', 'measure_memory', 'peak_memory_mb']
 
@@ -105,10 +108,9 @@ def train_batch(cfg: Config, size: Sequence[int], real: bool) -> dict:
 
 
 def _train_task(cfg: Config, model: nn.Module, batch: dict) -> Callable[[], None]:
-    options = dict(cfg.optim_wrapper, type='OptimWrapper')
+    options = dict(cfg.optim_wrapper)
     # weights stay what they are: any rate costs the same time
     options['optimizer'] = dict(options['optimizer'], lr=1e-8)
-    options.pop('loss_scale', None)
     wrapper = build_optim_wrapper(model, options)
 
     def run() -> None:
@@ -245,12 +247,14 @@ def main() -> None:
     parser.add_argument('out', type=Path)
     parser.add_argument('--memory', action='store_true')
     args = parser.parse_args()
+    die_with_parent()
     from mmengine.logging import MMLogger
 
     MMLogger.get_instance('cost', log_level='WARNING')
     spec = json.loads(args.spec.read_text())
     result = measure_memory(spec) if args.memory else measure_cost(spec)
-    write_json(dict(spec=spec, result=result), args.out)
+    where = dict(machine=describe_machine(), finished=date.today().isoformat())
+    write_json(dict(spec=spec, result=result, **where), args.out)
 
 
 if __name__ == '__main__':

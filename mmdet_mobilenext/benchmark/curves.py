@@ -66,7 +66,8 @@ def read_curves(folder: Path, points: int = 300) -> dict[str, list]:
             val_map[last_of_epoch.get(step, max(loss)) if last_of_epoch else step] = value
     stride = max(1, len(loss) // points)
     return dict(
-        loss=[[key, loss[key]] for key in sorted(loss)][::stride],
+        # backwards, so that the last point is there
+        loss=[[key, loss[key]] for key in sorted(loss)][::-1][::stride][::-1],
         val_map=[[key, val_map[key]] for key in sorted(val_map)],
     )
 

@@ -15,6 +15,7 @@ import mmdet_mobilenext
 
 from .errors import BenchmarkError, RunFailedError
 from .folder import RunFolder
+from .parent import PARENT
 from .progress import Board
 
 __all__ = ['command_of', 'run_here', 'run_on_cluster', 'tail']
@@ -53,6 +54,7 @@ def environment(threads: int) -> dict[str, str]:
         'OMP_NUM_THREADS': str(threads),
         'OMP_WAIT_POLICY': os.environ.get('OMP_WAIT_POLICY', 'passive'),
         'PYTHONPATH': path,
+        PARENT: str(os.getpid()),
     }
 
 
@@ -166,14 +168,14 @@ def run_on_cluster(
     with executor.batch():
         for folder in folders:
             command = command_of(folder, launcher, processes)
-            jobs[folder] = executor.submit(_call, command, str(folder.log), environment(threads))
+            jobs[folder] = executor.submit(_call, command, str(folder.log), threads)
     for folder, job in jobs.items():
         board.say(f'{folder.title}: job {job.job_id}, log in {folder.log}')
     try:
         while not all(job.done() for job in jobs.values()):
             board.tick()
             time.sleep(1.0 if cluster == 'local' else 10.0)
-    except KeyboardInterrupt:
+    except BaseException:
         for job in jobs.values():
             job.cancel()
         raise
@@ -181,10 +183,10 @@ def run_on_cluster(
     _raise_if_failed(failed, len(folders))
 
 
-def _call(command: list[str], log: str, variables: dict[str, str]) -> int:
-    """What a job of the cluster does."""
+def _call(command: list[str], log: str, threads: int) -> int:
+    """What a job of the cluster does, with the environment that the scheduler gave it."""
     # a job may wait for one of an earlier call
-    variables = {'MMDET_MOBILENEXT_LOCK_SECONDS': '-1', **os.environ, **variables}
+    variables = {**environment(threads), 'MMDET_MOBILENEXT_LOCK_SECONDS': '-1'}
     with open(log, 'ab') as file:
         return subprocess.run(
             command, stdout=file, stderr=subprocess.STDOUT, env=variables, check=True

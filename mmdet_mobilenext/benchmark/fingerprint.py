@@ -7,6 +7,7 @@ Runs are only compared, and a folder is only gone on with, if these agree.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import os.path as osp
 from collections.abc import Mapping
@@ -22,22 +23,32 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 
 import mmdet_mobilenext
+from mmdet_mobilenext.checkpoints.safe_loading.download import file_sha256
 
 from .errors import BenchmarkError
 
 __all__ = [
     'code_fingerprint',
     'config_digest',
+    'data_classes',
     'data_fingerprint',
     'differences',
+    'file_digests',
     'flatten_config',
 ]
 
 # Not part of what a config asks for: where it is run, and where the data lies (its content has a
 # fingerprint of its own).
 _NOT_COMPARED = ('work_dir', 'launcher', 'data_root', 'resume')
-# Rooms whose code decides neither weights nor predictions: all they do is done again each time.
+# Rooms whose code decides neither weights nor predictions, since all they do is done again each
+# time; but for these files.
 _REPEATED = ('benchmark', 'evaluation')
+_DONE_ONCE = (
+    'benchmark/one_run.py',
+    'benchmark/folder.py',
+    'evaluation/detection_metric.py',
+    'evaluation/records.py',
+)
 
 
 def flatten_config(cfg: Mapping | Config) -> dict[str, str]:
@@ -61,7 +72,7 @@ def flatten_config(cfg: Mapping | Config) -> dict[str, str]:
             for key, value in node.items():
                 if key not in _NOT_COMPARED:
                     visit(value, f'{path}.{key}' if path else str(key))
-        elif isinstance(node, (list, tuple)) and any(isinstance(item, dict) for item in node):
+        elif isinstance(node, (list, tuple)) and _holds_dict(node):
             for index, value in enumerate(node):
                 visit(value, f'{path}.{index}')
         else:
@@ -70,6 +81,12 @@ def flatten_config(cfg: Mapping | Config) -> dict[str, str]:
 
     visit(cfg.to_dict() if isinstance(cfg, Config) else cfg, '')
     return dict(sorted(leaves.items()))
+
+
+def _holds_dict(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(_holds_dict(item) for item in value)
+    return isinstance(value, dict)
 
 
 def _listed(value: Any) -> Any:
@@ -117,11 +134,61 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], limit: int = 
     return lines[:limit] + ([f'... and {rest} more'] if rest > 0 else [])
 
 
+def file_digests(cfg: Config) -> dict[str, str]:
+    """Fingerprints of the files that a config names: modules of its own, and weights to start from.
+
+    Args:
+        cfg (Config): Config of a run.
+
+    Returns:
+        dict[str, str]: By module or file, the first 16 hexadecimal digits of its SHA-256. Of a
+            package only ``__init__.py`` is looked at.
+
+    Example:
+        >>> list(file_digests(Config(dict(custom_imports=dict(imports=['json'])))))
+        ['custom_imports: json']
+    """
+    found = {}
+    imports = (cfg.get('custom_imports') or {}).get('imports') or []
+    for name in [imports] if isinstance(imports, str) else imports:
+        origin = getattr(importlib.util.find_spec(name), 'origin', None)
+        if name.split('.')[0] != mmdet_mobilenext.__name__ and origin and osp.isfile(origin):
+            found[f'custom_imports: {name}'] = file_sha256(origin)[:16]
+
+    def visit(node: Any) -> None:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                is_weights = key in ('checkpoint', 'load_from') and isinstance(value, str)
+                if is_weights and osp.isfile(value):
+                    found[f'weights: {value}'] = file_sha256(value)[:16]
+                visit(value)
+        elif isinstance(node, (list, tuple)):
+            for value in node:
+                visit(value)
+
+    visit(cfg.to_dict())
+    return found
+
+
+def data_classes(cfg: Config) -> tuple[str, ...]:
+    """Class names of the test set, as the data set itself says.
+
+    Args:
+        cfg (Config): Config of the run.
+
+    Returns:
+        tuple[str, ...]: Names in the order of the labels.
+    """
+    dataset = DATASETS.build(_without_transforms(cfg.test_dataloader.dataset))
+    classes = dataset.metainfo.get('classes') or ()
+    return (classes,) if isinstance(classes, str) else tuple(classes)
+
+
 def code_fingerprint() -> dict[str, str]:
     """Versions of everything that decides weights and predictions.
 
-    Of this package that is the content of its files but for the rooms ``benchmark`` and
-    ``evaluation``, which only read what the runs have left.
+    Of this package that is the content of its files but for the parts of the rooms ``benchmark``
+    and ``evaluation`` that only read what the runs have left.
 
     Returns:
         dict[str, str]: ``package``, ``digest``, ``torch``, ``mmcv``, ``mmengine``, ``mmdet`` and
@@ -135,8 +202,9 @@ def code_fingerprint() -> dict[str, str]:
     digest = hashlib.sha256()
     for path in sorted(root.rglob('*.py')):
         relative = path.relative_to(root)
-        if relative.parts[0] not in _REPEATED:
-            digest.update(relative.as_posix().encode() + b'\0' + path.read_bytes())
+        name = relative.as_posix()
+        if relative.parts[0] not in _REPEATED or name in _DONE_ONCE:
+            digest.update(name.encode() + b'\0' + path.read_bytes())
     return dict(
         package=mmdet_mobilenext.__version__,
         digest=digest.hexdigest()[:16],

@@ -20,10 +20,16 @@ from mmdet_mobilenext.checkpoints.safe_loading.download import file_sha256
 from mmdet_mobilenext.engine.atomic_checkpoint_hook import AtomicLocalBackend
 
 from .errors import MixedRunsError
-from .fingerprint import differences, flatten_config
+from .fingerprint import (
+    code_fingerprint,
+    config_digest,
+    differences,
+    file_digests,
+    flatten_config,
+)
 from .plan import Plan
 
-__all__ = ['RunFolder', 'prepare_folder', 'read_json', 'write_json']
+__all__ = ['RunFolder', 'prepare_folder', 'read_json', 'stamp', 'write_json']
 
 FORMAT = 1
 
@@ -56,7 +62,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:
         raise MixedRunsError(
-            f'{path} is no JSON file ({error}): remove it, and the part it belongs to is done again'
+            f'{path} is damaged ({error}). It says what the files beside it are: remove its '
+            'folder, or choose another --work-dir'
         ) from error
 
 
@@ -147,11 +154,19 @@ def prepare_folder(plan: Plan) -> list[RunFolder]:
         data=plan.data,
         code=plan.code,
         models={
-            model.name: dict(config=model.config, settings=flatten_config(model.cfg))
+            model.name: dict(
+                config=model.config,
+                settings={**flatten_config(model.cfg), **file_digests(model.cfg)},
+            )
             for model in plan.models
         },
     )
-    if manifest is not None and _has_results(plan.folder):
+    if _has_results(plan.folder):
+        if manifest is None:
+            raise MixedRunsError(
+                f'{plan.folder} holds runs, but no {manifest_path.name} that says of what: choose '
+                'another --work-dir, or remove the folder'
+            )
         _refuse_other(manifest, now, plan.folder)
         now['models'] = {**manifest['models'], **now['models']}
     write_json(now, manifest_path)
@@ -168,8 +183,20 @@ def prepare_folder(plan: Plan) -> list[RunFolder]:
 
 def _has_results(folder: Path) -> bool:
     """Whether any run has left something that could be mixed up."""
-    names = ('last_checkpoint', 'trained.json', 'predictions.npz')
+    names = ('*.pth', 'last_checkpoint', 'trained.json', 'predictions.npz')
     return any(next(folder.glob(f'runs/*/seed*/{name}'), None) for name in names)
+
+
+def stamp(cfg: Config) -> dict[str, str]:
+    """What a run is of, as the run itself finds it when it starts.
+
+    Args:
+        cfg (Config): The resolved config of the run, with its seed.
+
+    Returns:
+        dict[str, str]: ``config`` and ``code`` digests.
+    """
+    return dict(config=config_digest(cfg), code=code_fingerprint()['digest'])
 
 
 def _refuse_other(before: Mapping, now: Mapping, folder: Path) -> None:
@@ -214,7 +241,18 @@ def _prepare_run(folder: RunFolder, cfg: Config, checkpoint: str | None) -> None
                 f'{folder.path} was made from another checkpoint: {"; ".join(changed)}. Choose '
                 'another --work-dir, or remove that folder'
             )
+    elif folder.predictions.exists() or folder.trained.exists():
+        raise MixedRunsError(
+            f'{folder.path} holds a run, but no {folder.task.name} that says of what: remove it'
+        )
     cfg = Config(cfg.to_dict())
     cfg.randomness = dict(cfg.get('randomness') or {}, seed=folder.seed)
+    for marker in (folder.trained, folder.done):
+        found = (read_json(marker) or {}).get('stamp')
+        if found is not None and found != stamp(cfg):
+            raise MixedRunsError(
+                f'{folder.path} was run with other settings or code than this folder is of now: '
+                f'{"; ".join(differences(found, stamp(cfg)))}. Remove it, and it is run again'
+            )
     AtomicLocalBackend().put_text(cfg.dump(), folder.config)
     write_json(task, folder.task)

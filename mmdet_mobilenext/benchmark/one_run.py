@@ -8,14 +8,14 @@ on wherever an earlier process was stopped, and ends at once if all is done.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
-import signal
 import sys
 from pathlib import Path
 
 # Before torch is loaded: threads that wait by spinning take the cores from others.
 os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+
+from mmdet_mobilenext.benchmark.parent import PARENT, die_with_parent
 
 __all__ = ['main', 'run']
 
@@ -38,9 +38,11 @@ def run(folder: Path, launcher: str = 'none') -> None:
     from mmdet_mobilenext.engine.train import train
 
     from . import progress_hook  # noqa: F401  registers it
-    from .folder import RunFolder, read_json, write_json
+    from .folder import RunFolder, read_json, stamp, write_json
 
     place = RunFolder(folder, folder.parent.name, int(folder.name.removeprefix('seed')))
+
+    begun = stamp(Config.fromfile(place.config))
 
     def config() -> Config:
         # without a file name, so that mmengine does not write its copy over the original
@@ -48,6 +50,11 @@ def run(folder: Path, launcher: str = 'none') -> None:
         cfg.work_dir = str(folder)
         cfg.launcher = launcher
         hook = dict(type='ProgressFileHook', path=str(place.progress))
+        checkpoints = (cfg.get('default_hooks') or {}).get('checkpoint')
+        if checkpoints:
+            # in the folder of the run, and the last state always: that is what is tested
+            checkpoints.pop('out_dir', None)
+            checkpoints['save_last'] = True
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
         return cfg
 
@@ -56,7 +63,11 @@ def run(folder: Path, launcher: str = 'none') -> None:
         if is_main_process():
             newest = Path((folder / 'last_checkpoint').read_text().strip())
             write_json(
-                dict(checkpoint=os.path.relpath(newest, folder), iterations=runner.iter),
+                dict(
+                    checkpoint=os.path.relpath(newest, folder),
+                    iterations=runner.iter,
+                    stamp=begun,
+                ),
                 place.trained,
             )
         del runner
@@ -69,22 +80,8 @@ def run(folder: Path, launcher: str = 'none') -> None:
     cfg.test_evaluator = dict(type='DetectionMetric', outfile=str(place.predictions))
     metrics = test(cfg, place.checkpoint())
     if is_main_process():
-        write_json({key: value for key, value in metrics.items() if value == value}, place.done)
-
-
-def die_with_parent() -> None:
-    """Ask Linux to end this process when the one that started it ends, however that happens.
-
-    Without it a run would go on alone after the comparison was killed, and a second one would find
-    its folder locked.
-    """
-    if sys.platform != 'linux':
-        return
-    parent = os.getppid()
-    set_parent_death_signal = 1
-    ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGTERM)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)
+        finite = {key: value for key, value in metrics.items() if value == value}
+        write_json(dict(metrics=finite, stamp=begun), place.done)
 
 
 def main() -> None:
@@ -99,8 +96,7 @@ def main() -> None:
     parser.add_argument('--processes', type=int, default=1)
     parser.add_argument('--worker', action='store_true', help='started by torchrun')
     args = parser.parse_args()
-    if not args.worker:
-        die_with_parent()
+    die_with_parent()
     from filelock import FileLock, Timeout
 
     from mmdet_mobilenext.engine.cli import stop_on_expected_errors
@@ -127,6 +123,8 @@ def main() -> None:
 
 def _torchrun(folder: Path, processes: int) -> None:
     from torch.distributed.run import main as torchrun
+
+    os.environ[PARENT] = str(os.getpid())
 
     torchrun(
         [

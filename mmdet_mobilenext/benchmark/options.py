@@ -13,6 +13,7 @@ from mmengine.logging import MMLogger
 
 from .compare import compare
 from .errors import BenchmarkError
+from .folder import read_json
 from .plan import make_plan
 
 __all__ = ['available_cores', 'compare_from_options']
@@ -61,8 +62,8 @@ def compare_from_options(
         cfg_options (Mapping, optional): Overrides of all configs.
         jobs (int, optional): Runs at the same time. Defaults to None: two on a CPU with two cores
             or more and one process a run, else one.
-        threads (int, optional): CPU threads of a process. Defaults to None, the cores divided by
-            the processes that run at the same time.
+        threads (int, optional): CPU threads of a process. Defaults to None, that of the folder
+            if it has been begun, else the cores divided by the processes at the same time.
         launcher (str): ``'none'`` or ``'pytorch'``. Defaults to ``'none'``.
         processes (int): Processes of a run. Defaults to 1.
         cluster (str, optional): ``'slurm'`` or ``'local'``. Defaults to None.
@@ -101,6 +102,10 @@ def compare_from_options(
         # two runs of one thread each get more done than one after the other with two threads
         alone = torch.cuda.is_available() or launcher != 'none' or cores < 2
         jobs = 1 if alone or cluster else 2
+    manifest = read_json(Path(work_dir, 'benchmark.json')) or {}
+    if threads is None:
+        # a folder goes on with the number that it began with
+        threads = (manifest.get('protocol') or {}).get('threads')
     if threads is None:
         threads = max(1, cores // (jobs * processes))
     options = dict(cfg_options or {})

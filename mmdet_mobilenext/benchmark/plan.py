@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from mmdet_mobilenext.checkpoints.safe_loading import load_safely
+from mmdet_mobilenext.checkpoints.safe_loading import fetch_checkpoint, load_safely
 from mmdet_mobilenext.checkpoints.strict import compare_state_dicts, weights_in_checkpoint
 from mmdet_mobilenext.datasets.checks import check_dataset_cfgs
 from mmdet_mobilenext.datasets.generated_voc import generate_voc
@@ -23,7 +23,14 @@ from mmdet_mobilenext.engine.environment import check_environment
 from mmdet_mobilenext.engine.train import check_load_from, check_num_classes
 
 from .errors import BenchmarkError
-from .fingerprint import code_fingerprint, config_digest, data_fingerprint
+from .fingerprint import (
+    code_fingerprint,
+    config_digest,
+    data_classes,
+    data_fingerprint,
+    differences,
+    flatten_config,
+)
 
 __all__ = ['ModelPlan', 'Plan', 'make_plan']
 
@@ -145,6 +152,7 @@ def make_plan(
             f'{len(configs)} configs and {len(seeds)} seeds need {len(configs) * len(seeds)} '
             f'checkpoints, config by config, but received {len(checkpoints)}'
         )
+    checkpoints = [fetch_checkpoint(path) if '://' in path else path for path in checkpoints]
     options = dict(cfg_options or {})
     loaded = [load_config(path, options) for path in configs]
     for cfg in loaded:
@@ -164,7 +172,7 @@ def make_plan(
         folder=Path(folder),
         data=data,
         code=code_fingerprint(),
-        classes=_classes(models[0].cfg),
+        classes=data_classes(models[0].cfg),
         launcher=launcher,
         processes=processes,
         threads=threads,
@@ -211,6 +219,13 @@ def _check_config(path: str, cfg: Config, checkpoints: Sequence[str]) -> None:
     check_num_classes(cfg, roles)
     check_dataset_cfgs(cfg, roles=roles).raise_if_bad()
     init_default_scope(cfg.get('default_scope', 'mmdet'))
+    _check_writable(path, cfg)
+    hooks = cfg.get('default_hooks') or {}
+    if not checkpoints and 'checkpoint' in hooks and hooks['checkpoint'] is None:
+        raise BenchmarkError(
+            f'{path} switches checkpoints off (default_hooks.checkpoint = None), so its training '
+            'would leave nothing to test'
+        )
     try:
         model = MODELS.build(cfg.model)
     except Exception as error:  # whatever a broken config makes a constructor raise
@@ -218,12 +233,25 @@ def _check_config(path: str, cfg: Config, checkpoints: Sequence[str]) -> None:
             f'the model of {path} cannot be built: {type(error).__name__}: {error}'
         ) from error
     for checkpoint in checkpoints:
-        _check_checkpoint(model, checkpoint, path, _classes(cfg))
+        _check_checkpoint(model, checkpoint, path, data_classes(cfg))
+
+
+def _check_writable(path: str, cfg: Config) -> None:
+    """Each run reads its config from a file: what is read must be what was written."""
+    try:
+        again = Config.fromstring(cfg.dump(), '.py')
+        changed = differences(flatten_config(cfg), flatten_config(again))
+    except Exception as error:  # whatever the formatter or the parser raises
+        changed = [f'{type(error).__name__}: {error}']
+    if changed:
+        raise BenchmarkError(
+            f'{path} holds something that cannot be written to a config file and read again (a '
+            f'function, a class, an array): {"; ".join(changed)}. Use numbers, texts and types by '
+            'name'
+        )
 
 
 def _check_checkpoint(model: nn.Module, path: str, config: str, classes: tuple[str, ...]) -> None:
-    if '://' in path:
-        return  # fetched, and compared key by key, when it is tested
     checkpoint = load_safely(path, map_location='cpu')
     weights = weights_in_checkpoint(checkpoint, path)
     compare_state_dicts(model, weights).raise_if_bad(f'{path} and the model of {config}')
@@ -234,18 +262,6 @@ def _check_checkpoint(model: nn.Module, path: str, config: str, classes: tuple[s
             f'{path} was trained on the classes {tuple(theirs)}, but the test set of {config} has '
             f'{classes}: the numbers of its labels would mean other things'
         )
-
-
-def _classes(cfg: Config) -> tuple[str, ...]:
-    from mmdet.registry import DATASETS
-
-    dataset = cfg.test_dataloader.dataset
-    while 'dataset' in dataset or 'datasets' in dataset:
-        dataset = dataset.get('dataset') or dataset['datasets'][0]
-    classes = (dataset.get('metainfo') or {}).get('classes')
-    if classes is None:
-        classes = DATASETS.get(dataset.type).METAINFO.get('classes')
-    return (classes,) if isinstance(classes, str) else tuple(classes)
 
 
 def _same_data(models: Sequence[ModelPlan], role: str) -> dict[str, Any]:

@@ -6,14 +6,14 @@ PUBLISHED = (
         name='MobileNetV2 SSDLite',
         backbone='MobileNetV2',
         voc_11point=0.717,
-        setting='VOC07+12 trainval, ImageNet weights, 320x320, 240,000 iterations of batch 24',
+        setting='VOC07+12 trainval, ImageNet weights, 320x320, 348 epochs',
         source='https://arxiv.org/abs/2007.02269',
     ),
     dict(
         name='MobileNeXt SSDLite',
         backbone='MobileNeXt',
         voc_11point=0.726,
-        setting='VOC07+12 trainval, ImageNet weights, 320x320, 240,000 iterations of batch 24',
+        setting='VOC07+12 trainval, ImageNet weights, 320x320, 348 epochs',
         source='https://arxiv.org/abs/2007.02269',
     ),
 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from .errors import BenchmarkError
 from .folder import RunFolder
 from .plan import ModelPlan, Plan
 from .published import PUBLISHED
-from .speed_report import describe_machine
 
 __all__ = ['SCHEMA_VERSION', 'build_results']
 
@@ -42,7 +40,7 @@ def build_results(
     plan: Plan,
     records: Mapping[str, Sequence[DetectionRecords]],
     folders: Sequence[RunFolder],
-    cost: Mapping[str, Mapping],
+    measured: Mapping[str, Any],
     memory: Mapping[str, Mapping],
     resamples: int = 1000,
     say: Callable[[str], None] = print,
@@ -53,7 +51,7 @@ def build_results(
         plan (Plan): What was run.
         records (Mapping[str, Sequence[DetectionRecords]]): Detections of each model, by seed.
         folders (Sequence[RunFolder]): Folders of all runs.
-        cost (Mapping[str, Mapping]): See :func:`measure_cost`.
+        measured (Mapping): ``result`` of :func:`measure_cost`, and ``machine`` and ``finished``.
         memory (Mapping[str, Mapping]): See :func:`measure_memory`, by model.
         resamples (int): Bootstrap resamples. Defaults to 1000.
         say (Callable): Told what goes on. Defaults to ``print``.
@@ -65,6 +63,7 @@ def build_results(
         BenchmarkError: If detectors were tested on different images, or on none with objects.
     """
     _check_same_images(records)
+    cost = measured['result']
     names = [model.name for model in plan.models]
     say('evaluating detections')
     metrics = {name: [evaluate(item) for item in records[name]] for name in names}
@@ -94,9 +93,9 @@ def build_results(
         classes=list(plan.classes),
         models=models,
         comparisons=comparisons,
-        published=[dict(row) for row in PUBLISHED],
+        published=_published(plan),
         disagreement=_disagreement(names[:2], records),
-        volatile=_volatile(plan, folders, cost, memory),
+        volatile=_volatile(plan, folders, measured, memory),
     )
 
 
@@ -111,6 +110,12 @@ def _check_same_images(records: Mapping[str, Sequence[DetectionRecords]]) -> Non
             'the detectors were tested on different images or objects, or saw them through '
             f'different test pipelines, and cannot be compared: {digests}'
         )
+
+
+def _published(plan: Plan) -> list[dict[str, Any]]:
+    """Published rows of the backbones that take part."""
+    backbones = {model.backbone for model in plan.models}
+    return [dict(row) for row in PUBLISHED if row['backbone'] in backbones]
 
 
 def _protocol(plan: Plan, cost: Mapping[str, Mapping], resamples: int) -> dict[str, Any]:
@@ -242,13 +247,13 @@ def _disagreement(
 def _volatile(
     plan: Plan,
     folders: Sequence[RunFolder],
-    cost: Mapping[str, Mapping],
+    measured: Mapping[str, Any],
     memory: Mapping[str, Mapping],
 ) -> dict[str, Any]:
-    first = cost[plan.models[0].name]
+    cost = measured['result']
     return dict(
-        machine=describe_machine(first['latency_ms']['threads']),
-        finished=date.today().isoformat(),
+        machine=measured['machine'],
+        finished=measured['finished'],
         models={
             model.name: dict(
                 latency_ms=cost[model.name]['latency_ms'],

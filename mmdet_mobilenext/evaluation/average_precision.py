@@ -22,7 +22,7 @@ __all__ = [
 
 # As in mmdet and most other code: 0.1 * 3 is a little more than 0.3, so a recall of 3/10 does not
 # reach the fourth of the 11 points (nor 6/10 and 7/10 theirs).
-_RECALLS = {
+RECALLS_11POINT = {
     '11points': np.arange(0, 1 + 1e-3, 0.1),
     'coco': np.linspace(0, 1, 101),
 }
@@ -78,8 +78,8 @@ def interpolated_precision(recall: np.ndarray, precision: np.ndarray, at: np.nda
 
 
 def _average(recall: np.ndarray, precision: np.ndarray, mode: str) -> float:
-    if mode in _RECALLS:
-        return float(interpolated_precision(recall, precision, _RECALLS[mode]).mean())
+    if mode in RECALLS_11POINT:
+        return float(interpolated_precision(recall, precision, RECALLS_11POINT[mode]).mean())
     if mode == 'area':
         steps = np.diff(recall, prepend=0.0)
         return float((steps * interpolated_precision(recall, precision, recall)).sum())

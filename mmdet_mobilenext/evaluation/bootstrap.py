@@ -19,7 +19,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from mmdet_mobilenext.evaluation.average_precision import (
-    _RECALLS,
+    RECALLS_11POINT,
     class_average_precisions,
 )
 from mmdet_mobilenext.evaluation.matching import Matches, match_voc
@@ -295,7 +295,7 @@ class _Curves:
             steps = np.diff(recall, prepend=0.0, axis=1)
             # Not drawn: a step of 0. Drawn: the envelope here is the best at this recall.
             return (steps * envelope[:, :-1]).sum(axis=1)
-        at = _RECALLS['11points']
+        at = RECALLS_11POINT['11points']
         # Least number of objects with number / count >= recall, by the division of the metric.
         need = np.maximum(np.floor(at * count[:, None]).astype(np.int64) - 1, 0)
         for _ in range(2):

@@ -126,7 +126,7 @@ def _join(records: DetectionRecords) -> _Join:
     return _Join(order, labels, keys, pair_det, pair_gt, num_gt, starts)
 
 
-def _legacy_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+def legacy_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """IoU of pairs of boxes of whole pixels, float32 in the order of mmdet's ``bbox_overlaps``."""
     boxes, others = boxes.astype(np.float32), others.astype(np.float32)
     area = (boxes[:, 2] - boxes[:, 0] + 1.0) * (boxes[:, 3] - boxes[:, 1] + 1.0)
@@ -138,7 +138,7 @@ def _legacy_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return overlap / np.maximum(area + other - overlap, 1e-6)
 
 
-def _coco_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+def coco_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """IoU of pairs of boxes as ``bbIou`` of pycocotools has it, float64; 0 without an overlap."""
     boxes, others = boxes.astype(np.float64), others.astype(np.float64)
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
@@ -186,7 +186,7 @@ def match_voc(records: DetectionRecords, iou_thr: float = 0.5) -> Matches:
         ([1, 0], [True, False], [False, True])
     """
     join = _join(records)
-    iou = _legacy_iou(records.det_boxes[join.order[join.pair_det]], records.gt_boxes[join.pair_gt])
+    iou = legacy_iou(records.det_boxes[join.order[join.pair_det]], records.gt_boxes[join.pair_gt])
     begin = _segment_starts(join.pair_det)
     if len(begin):
         best = np.maximum.reduceat(iou, begin)
@@ -262,7 +262,7 @@ def match_coco(
     allowed = rank < max_dets
 
     # A box with an IoU below the lowest threshold is never matched: few pairs remain.
-    iou = _coco_iou(records.det_boxes[join.order[join.pair_det]], records.gt_boxes[join.pair_gt])
+    iou = coco_iou(records.det_boxes[join.order[join.pair_det]], records.gt_boxes[join.pair_gt])
     near = (iou >= thrs.min()) & allowed[join.pair_det]
     det, gt, iou = join.pair_det[near], join.pair_gt[near], iou[near]
     # Round r decides the r-th detections of all groups at once, which share no object. Within a

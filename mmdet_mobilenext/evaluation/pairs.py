@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmdet_mobilenext.evaluation.matching import _coco_iou, _legacy_iou
+from mmdet_mobilenext.evaluation.matching import coco_iou, legacy_iou
 from mmdet_mobilenext.evaluation.records import DetectionRecords
 
 __all__ = ['ImagePairs', 'image_pairs']
@@ -60,5 +60,5 @@ def image_pairs(
     det = np.repeat(np.arange(len(detections)), partners)
     within = np.arange(len(det)) - np.repeat(np.cumsum(partners) - partners, partners)
     gt = first[images[det]] + within
-    overlap = _legacy_iou if whole_pixels else _coco_iou
+    overlap = legacy_iou if whole_pixels else coco_iou
     return ImagePairs(det, gt, overlap(records.det_boxes[detections[det]], records.gt_boxes[gt]))

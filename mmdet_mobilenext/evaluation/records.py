@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import zlib
 from dataclasses import dataclass, fields
 from zipfile import BadZipFile
 
@@ -180,7 +181,7 @@ class DetectionRecords:
                 arrays = {f.name: file[f.name] for f in fields(cls)}
         except FileNotFoundError:
             raise
-        except (BadZipFile, KeyError, OSError, ValueError, EOFError) as error:
+        except (BadZipFile, KeyError, OSError, ValueError, EOFError, zlib.error) as error:
             if isinstance(error, RecordsFileError):
                 raise
             raise RecordsFileError(f'{path} is no file of detections: {error}') from error

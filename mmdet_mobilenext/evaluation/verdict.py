@@ -27,18 +27,28 @@ METRIC_OF_MODE = {'11points': 'voc_11point', 'area': 'voc_area'}
 _MODE_NAMES = {'11points': '11-point', 'area': 'area'}
 
 
-def seed_interval(differences: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
-    """Student's t interval of the mean of paired differences.
+def seed_interval(
+    differences: Sequence[float],
+    level: float = 0.95,
+    images: tuple[float, float] | None = None,
+) -> tuple[float, float] | None:
+    """Interval of the mean of paired differences over training seeds, and over test images.
 
-    Source: Student (W. S. Gosset), The Probable Error of a Mean, Biometrika 6, 1908.
+    Over seeds alone it is Student's t interval (The Probable Error of a Mean, Biometrika 6, 1908).
+    All seeds are tested on the same images, so their spread is chance in training alone, and the
+    chance of the images comes on top: the distances from the mean to the ends of both intervals add
+    up in squares (Zou and Donner, Construction of confidence limits about effect measures,
+    Statistics in Medicine 27, 2008).
 
     Args:
         differences (Sequence[float]): One difference for each training seed.
         level (float): Confidence level in 0..1. Defaults to 0.95.
+        images (tuple[float, float], optional): Interval of the mean difference over test images.
+            Defaults to None, seeds alone.
 
     Returns:
-        tuple[float, float] | None: Low and high end, both the mean if all differences are equal;
-        None with fewer than two.
+        tuple[float, float] | None: Low and high end, both the mean if nothing varies; None with
+        fewer than two.
 
     Example:
         >>> low, high = seed_interval([0.01, 0.02, 0.03])
@@ -51,11 +61,13 @@ def seed_interval(differences: Sequence[float], level: float = 0.95) -> tuple[fl
     if len(values) < 2:
         return None
     mean = float(values.mean())
-    if np.ptp(values) == 0:
-        return mean, mean
-    error = float(values.std(ddof=1)) / math.sqrt(len(values))
-    reach = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
-    return mean - reach, mean + reach
+    reach = 0.0
+    if np.ptp(values) > 0:
+        error = float(values.std(ddof=1)) / math.sqrt(len(values))
+        reach = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
+    low, high = (mean, mean) if images is None else images
+    below, above = max(mean - low, 0.0), max(high - mean, 0.0)
+    return mean - math.hypot(below, reach), mean + math.hypot(above, reach)
 
 
 def compare_models(
@@ -69,9 +81,9 @@ def compare_models(
     """Compare each model with a baseline.
 
     A model is better (worse) if the whole bootstrap interval of the difference is above (below) 0
-    and, with two or more seeds, the whole t interval over seeds is too. With several comparisons
-    each has the level ``1 - (1 - level) / comparisons`` (Bonferroni), so that all intervals of one
-    kind hold together with probability ``level``.
+    and, with two or more seeds, the whole interval over seeds and test images is too. With several
+    comparisons each has the level ``1 - (1 - level) / comparisons`` (Bonferroni), so that all
+    intervals of one kind hold together with probability ``level``.
 
     Args:
         names (Sequence[str]): M names.
@@ -87,8 +99,8 @@ def compare_models(
         list[dict]: For each other model ``model``, ``baseline`` (names), ``metric``,
         ``difference`` (model minus baseline, mean over seeds, in 0..1), ``interval`` (of the test
         images, [low, high]), ``level`` (of this comparison), ``seed_differences``,
-        ``seed_interval`` ([low, high], None with one seed), ``verdict`` (one of
-        :data:`VERDICTS`) and ``sentence``.
+        ``seed_interval`` ([low, high] over seeds and test images, None with one seed),
+        ``verdict`` (one of :data:`VERDICTS`) and ``sentence``.
 
     Raises:
         ValueError: If numbers of models, seeds or images differ, there is no such baseline, the
@@ -123,7 +135,7 @@ def compare_models(
         differences = np.asarray(seed_maps[m], np.float64) - base
         difference = float(differences.mean())
         images = boot.difference_interval(m, baseline, each)
-        seeds = seed_interval(differences, each)
+        seeds = seed_interval(differences, each, images)
         intervals = [images] if seeds is None else [images, seeds]
         if all(low > 0 for low, _ in intervals):
             verdict = 'better'
@@ -220,7 +232,7 @@ def _sentence(
     if seeds is None:
         chance = 'one training seed, so chance in training is not covered'
     else:
-        chance = f'{percent} interval over training seeds {_range(seeds)}'
+        chance = f'{percent} interval over seeds and images {_range(seeds)}'
     if verdict == 'no difference shown':
         start = f'no difference shown at this size: {model} {ours} against {other} {theirs} {unit}'
     else:

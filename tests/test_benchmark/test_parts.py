@@ -44,7 +44,8 @@ class TestCurves:
 
     def test_thinned(self, tmp_path):
         write_log(tmp_path, '1', [dict(loss=1, iter=i) for i in range(1000)])
-        assert 100 <= len(read_curves(tmp_path, points=100)['loss']) <= 200
+        loss = read_curves(tmp_path, points=100)['loss']
+        assert 100 <= len(loss) <= 200 and loss[-1][0] == 999
 
 
 @pytest.fixture

@@ -20,9 +20,10 @@ from mmdet_mobilenext.benchmark.fingerprint import (
     config_digest,
     data_fingerprint,
     differences,
+    file_digests,
     flatten_config,
 )
-from mmdet_mobilenext.benchmark.folder import prepare_folder, read_json
+from mmdet_mobilenext.benchmark.folder import prepare_folder, read_json, stamp, write_json
 from mmdet_mobilenext.benchmark.options import compare_from_options
 from mmdet_mobilenext.benchmark.plan import make_plan, unique_names
 from mmdet_mobilenext.checkpoints.strict import CheckpointKeyError
@@ -104,6 +105,30 @@ class TestPlan:
         with pytest.raises((BenchmarkError, DataCheckError), match=r'empty|test.txt'):
             make_plan(pair, tmp_path, cfg_options=dict(data_root=str(root)))
 
+    @pytest.mark.parametrize('value', ['lambda x: x', '__import__("numpy").float64'])
+    def test_what_cannot_be_written(self, pair, voc, tmp_path, value):
+        other = write_config(tmp_path, voc, more=f'model = dict(test_cfg=dict(extra={value}))')
+        with pytest.raises(
+            BenchmarkError, match=r'small_mobilenext\.py holds something that cannot'
+        ):
+            make_plan([pair[0], str(other)], tmp_path)
+
+    def test_without_checkpoints(self, pair, voc, tmp_path):
+        other = write_config(tmp_path, voc, more='default_hooks = dict(checkpoint=None)')
+        with pytest.raises(BenchmarkError, match='switches checkpoints off'):
+            make_plan([pair[0], str(other)], tmp_path)
+
+    def test_classes_in_a_file(self, pair, voc, tmp_path):
+        names = make_plan(pair, tmp_path).classes
+        (tmp_path / 'classes.txt').write_text('\n'.join(names))
+        more = (
+            f"test_dataloader = dict(dataset=dict(metainfo=dict(classes='{tmp_path}/classes.txt')))"
+        )
+        configs = [
+            str(write_config(tmp_path, voc, name, more)) for name in ('mobilenetv2', 'mobilenext')
+        ]
+        assert make_plan(configs, tmp_path).classes == names
+
     def test_generated_data_is_made(self, voc, tmp_path):
         root = tmp_path / 'made'
         more = 'generated_splits = dict(_delete_=True, train=3, val=1, test=2)'
@@ -174,6 +199,29 @@ class TestFolder:
         assert len(prepare_folder(replace(plan, seeds=(0, 1, 2)))) == 6
         assert Config.fromfile(first[1].config).randomness.seed == 1
 
+    def test_no_manifest(self, plan, tmp_path):
+        self.begin(plan, tmp_path)
+        (tmp_path / 'benchmark.json').unlink()
+        with pytest.raises(MixedRunsError, match=r'no benchmark\.json that says of what'):
+            prepare_folder(replace(plan, folder=tmp_path))
+
+    def test_checkpoint_that_nothing_names_yet(self, plan, tmp_path):
+        first = prepare_folder(replace(plan, folder=tmp_path))[0]
+        (first.path / 'epoch_1.pth').write_bytes(b'')
+        with pytest.raises(MixedRunsError, match='protocol: threads'):
+            prepare_folder(replace(plan, folder=tmp_path, threads=2))
+
+    def test_run_that_began_with_other_code(self, plan, tmp_path):
+        """As a job in a queue does, whose folder was prepared anew meanwhile."""
+        self.begin(plan, tmp_path)
+        first = prepare_folder(replace(plan, folder=tmp_path))[0]
+        now = stamp(Config.fromfile(first.config))
+        write_json(dict(stamp=now), first.done)
+        prepare_folder(replace(plan, folder=tmp_path))
+        write_json(dict(stamp={**now, 'code': 'old'}), first.done)
+        with pytest.raises(MixedRunsError, match=r'other settings or code.*code: old -> '):
+            prepare_folder(replace(plan, folder=tmp_path))
+
     def test_other_code(self, plan, tmp_path):
         self.begin(plan, tmp_path)
         other = replace(plan, folder=tmp_path, code={**plan.code, 'torch': '9.9'})
@@ -209,7 +257,7 @@ class TestFolder:
 
     def test_damaged_file_is_named(self, tmp_path):
         (tmp_path / 'x.json').write_text('{"half')
-        with pytest.raises(MixedRunsError, match=r'x\.json is no JSON'):
+        with pytest.raises(MixedRunsError, match=r'x\.json is damaged'):
             read_json(tmp_path / 'x.json')
 
 
@@ -226,6 +274,22 @@ class TestFingerprint:
         assert config_digest(one) != config_digest(two)
         found = differences(flatten_config(one), flatten_config(two))
         assert found == ['train_dataloader.dataset.pipeline.3.min_crop_size: 0.5 -> 0.4']
+
+    def test_files_that_a_config_names(self, tmp_path, monkeypatch):
+        (tmp_path / 'my_backbone.py').write_text('width = 1')
+        (tmp_path / 'w.pth').write_bytes(b'1')
+        monkeypatch.syspath_prepend(str(tmp_path))
+        cfg = Config(
+            dict(
+                custom_imports=dict(imports=['my_backbone', 'mmdet_mobilenext']),
+                model=dict(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'w.pth'))),
+            )
+        )
+        before = file_digests(cfg)
+        assert len(before) == 2
+        (tmp_path / 'my_backbone.py').write_text('width = 2')
+        (tmp_path / 'w.pth').write_bytes(b'2')
+        assert len(differences(before, file_digests(cfg))) == 2
 
     @pytest.mark.parametrize('change', ['box', 'image', 'difficult', 'order'])
     def test_data(self, pair, voc, tmp_path, change):

@@ -61,10 +61,10 @@ def test_seeds_have_to_agree_too():
     (result,) = compare_models(['old', 'new'], boot, steady)
     assert result['verdict'] == 'better'
     assert result['seed_differences'] == pytest.approx([0.06, 0.065, 0.055])
-    # scipy.stats.ttest_1samp([.06, .065, .055], 0).confidence_interval(): 4.3027 * 0.005 / sqrt(3)
-    assert result['seed_interval'] == pytest.approx([0.0475793, 0.0724207], abs=1e-6)
+    # images: +-0.0304, seeds: +-4.3027 * 0.005 / sqrt(3) = 0.01242; together 0.03284
+    assert result['seed_interval'] == pytest.approx([0.0272, 0.0928], abs=1e-4)
     assert 'mean of 3 training seeds' in result['sentence']
-    assert '95 % interval over training seeds +4.8 to +7.2' in result['sentence']
+    assert '95 % interval over seeds and images +2.7 to +9.3' in result['sentence']
 
     shaky = [[0.55, 0.50, 0.60], [0.61, 0.66, 0.56]]
     (result,) = compare_models(['old', 'new'], boot, shaky)
@@ -74,6 +74,27 @@ def test_seeds_have_to_agree_too():
     # Both exclude 0, but on different sides.
     (result,) = compare_models(['old', 'new'], boot, [[0.61, 0.62], [0.55, 0.56]])
     assert result['verdict'] == 'no difference shown'
+
+
+def test_seeds_alone_are_the_t_interval():
+    # scipy.stats.ttest_1samp([.06, .065, .055], 0).confidence_interval(): 4.3027 * 0.005 / sqrt(3)
+    low, high = seed_interval([0.06, 0.065, 0.055])
+    assert (low, high) == pytest.approx((0.0475793, 0.0724207), abs=1e-6)
+
+
+@pytest.mark.parametrize('seeds', [2, 3, 10])
+@pytest.mark.parametrize('ratio', [0.3, 1.0, 3.0])
+def test_both_kinds_of_chance_are_covered(seeds, ratio):
+    """No true difference, chance of images and training: 0 is outside in at most 5 %."""
+    rng = np.random.default_rng(0)
+    image_error, outside = 0.01, 0
+    for _ in range(2000):
+        image = rng.normal(0, image_error)
+        differences = image + rng.normal(0, ratio * image_error * np.sqrt(seeds), seeds)
+        mean, reach = differences.mean(), 1.96 * image_error
+        low, high = seed_interval(differences, 0.95, (mean - reach, mean + reach))
+        outside += not low <= 0 <= high
+    assert outside / 2000 < 0.065
 
 
 def test_equal_differences_collapse_to_a_point():

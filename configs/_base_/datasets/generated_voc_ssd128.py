@@ -1,12 +1,12 @@
 # The generated VOC-format set, 128x128. Made by tools/generate_voc.py and by
-# the demo.
+# tools/benchmark.py.
 # not VOCDataset, which would print VOC's class names for these classes
 dataset_type = 'XMLDataset'
 data_root = '{{$GENERATED_VOC_ROOT:data/VOCdevkit_generated}}'
 input_size = (128, 128)
 classes = ('aeroplane', 'bicycle', 'boat', 'bottle', 'car', 'chair', 'person', 'tvmonitor')
 num_classes = 8
-# images that tools/demo.py generates
+# images that tools/benchmark.py generates
 generated_splits = dict(train=2400, val=100, test=500)
 metainfo = dict(classes=classes)
 
