@@ -81,7 +81,10 @@ def compare(
 
     say('measuring size, latency, training speed and memory')
     spec = dict(
-        latency_runs=latency_runs, train_runs=train_runs, real_training_data=plan.trained_here
+        latency_runs=latency_runs,
+        train_runs=train_runs,
+        real_training_data=plan.trained_here,
+        num_classes=len(plan.classes),
     )
     measured, memory = _profile(plan, folders, spec, profile_threads)
     records = {

@@ -89,20 +89,21 @@ def test_batches(cfg: Config, count: int = IMAGES) -> list[dict]:
     return [pseudo_collate([dataset[i * len(dataset) // count]]) for i in range(count)]
 
 
-def train_batch(cfg: Config, size: Sequence[int], real: bool) -> dict:
+def train_batch(cfg: Config, size: Sequence[int], real: bool, num_classes: int) -> dict:
     """A training batch of the config's size, loaded beforehand.
 
     Args:
         cfg (Config): Config of the run.
         size (Sequence[int]): Height and width in pixels.
         real (bool): Take images of the training set; else random ones with three objects each.
+        num_classes (int): Classes of the random objects.
 
     Returns:
         dict: ``inputs`` and ``data_samples``.
     """
     batch_size = cfg.train_dataloader.batch_size
     if not real:
-        return make_batch(batch_size, max(size))
+        return make_batch(batch_size, max(size), num_classes)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     return pseudo_collate([dataset[i % len(dataset)] for i in range(batch_size)])
 
@@ -140,7 +141,7 @@ def measure_cost(spec: Mapping[str, Any]) -> dict[str, dict]:
 
     Args:
         spec (Mapping): ``models`` (list of dict with ``name``, ``config`` and ``checkpoint``),
-            ``latency_runs``, ``train_runs`` and ``real_training_data``.
+            ``latency_runs``, ``train_runs``, ``real_training_data`` and ``num_classes``.
 
     Returns:
         dict[str, dict]: For each name ``cost`` (``parameters``, ``madds``, None where it cannot be
@@ -171,7 +172,7 @@ def measure_cost(spec: Mapping[str, Any]) -> dict[str, dict]:
     train_tasks, sizes = [], []
     for name, cfg, model in loaded:
         size = results[name]['cost']['input_size']
-        batch = train_batch(cfg, size, spec['real_training_data'])
+        batch = train_batch(cfg, size, spec['real_training_data'], spec['num_classes'])
         sizes.append(cfg.train_dataloader.batch_size)
         train_tasks.append(_train_task(cfg, model, batch))
     times = time_interleaved(train_tasks, spec['train_runs'])
@@ -219,7 +220,7 @@ def measure_memory(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Measure the memory of one detector; to be called in a fresh process.
 
     Args:
-        spec (Mapping): ``models`` with one entry, and ``real_training_data``.
+        spec (Mapping): ``models`` with one entry, ``real_training_data`` and ``num_classes``.
 
     Returns:
         dict: ``inference`` (batch 1) and ``training`` (the config's batch) in MB, and ``how``.
@@ -231,7 +232,8 @@ def measure_memory(spec: Mapping[str, Any]) -> dict[str, Any]:
         run()
     inference = peak_memory_mb()
     size = model.data_preprocessor(batches[0], False)['inputs'].shape[-2:]
-    run = _train_task(cfg, model, train_batch(cfg, size, spec['real_training_data']))
+    batch = train_batch(cfg, size, spec['real_training_data'], spec['num_classes'])
+    run = _train_task(cfg, model, batch)
     for _ in range(3):
         run()
     how = 'peak memory allocated on the GPU'
