@@ -102,7 +102,10 @@ def _difference(results: dict) -> FigureSVG | None:
         'difference.'
     )
     if any(len(c.get('seed_differences') or []) > 1 for c in comparisons):
-        caption += ' Ticks below: one for each training seed; their interval too must not hold 0.'
+        caption += (
+            ' Ticks below: one for each training seed; the interval over seeds and images together '
+            'must not hold 0 either.'
+        )
     return canvas.finish('difference', 'Difference in mAP', told, caption)
 
 
