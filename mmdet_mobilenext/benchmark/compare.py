@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from rich.console import Console
 
 from mmdet_mobilenext.checkpoints.safe_loading.download import file_sha256
 from mmdet_mobilenext.evaluation.disagreement import score_threshold
@@ -57,10 +56,9 @@ def compare(
         BenchmarkError: If the folder, or what was found, cannot be compared.
         RunFailedError: If a run failed; the finished ones are kept.
     """
-    console = Console()
     folders = prepare_folder(plan)
     _forget_broken(folders)
-    with Board(folders, console) as board:
+    with Board(folders) as board:
         left = [folder for folder in folders if not folder.done.exists()]
         done = len(folders) - len(left)
         board.say(
@@ -76,9 +74,7 @@ def compare(
         else:
             run_here(left, board, jobs, **options)
 
-    def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
+    say = board.say
     say('measuring size, latency, training speed and memory')
     spec = dict(
         latency_runs=latency_runs,

@@ -33,7 +33,7 @@ from torch import nn
 from mmdet_mobilenext.checkpoints.safe_loading import load_safely
 from mmdet_mobilenext.checkpoints.strict import compare_state_dicts, weights_in_checkpoint
 from mmdet_mobilenext.engine.complexity import count_madds, count_parameters
-from mmdet_mobilenext.engine.memory_format_hook import to_channels_last
+from mmdet_mobilenext.engine.memory_format_hook import to_channels_last, wants_channels_last
 
 from .folder import write_json
 from .parent import die_with_parent
@@ -67,9 +67,8 @@ def load_detector(config: str, checkpoint: str) -> tuple[Config, nn.Module]:
     compare_state_dicts(model, weights).raise_if_bad(f'{checkpoint} and the model of {config}')
     model.load_state_dict(weights, strict=False)
     model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
-    hook = (cfg.get('default_hooks') or {}).get('memory_format') or {}
-    wanted = hook.get('channels_last', 'auto') if hook else False
-    if wanted is True or (wanted == 'auto' and not torch.cuda.is_available()):
+    hook = (cfg.get('default_hooks') or {}).get('memory_format')
+    if hook and wants_channels_last(hook.get('channels_last', 'auto'), model):
         to_channels_last(model)
     return cfg, model
 

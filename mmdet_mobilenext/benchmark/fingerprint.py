@@ -269,11 +269,7 @@ def _without_transforms(dataset: ConfigDict) -> dict:
 
     def visit(node: Any) -> Any:
         if isinstance(node, dict):
-            return {
-                key: [] if key == 'pipeline' else visit(value)
-                for key, value in node.items()
-                if key != 'indices' or value is not None
-            }
+            return {key: [] if key == 'pipeline' else visit(value) for key, value in node.items()}
         if isinstance(node, (list, tuple)):
             return type(node)(visit(item) for item in node)
         return node

@@ -81,6 +81,18 @@ class RunFolder:
     model: str
     seed: int
 
+    @classmethod
+    def at(cls, path: Path) -> RunFolder:
+        """The folder that :func:`prepare_folder` made at a place.
+
+        Args:
+            path (Path): ``DIR/runs/NAME/seedN``.
+
+        Returns:
+            RunFolder: With model and seed from its name.
+        """
+        return cls(path, path.parent.name, int(path.name.removeprefix('seed')))
+
     @property
     def title(self) -> str:
         """str: Name for people."""
@@ -176,7 +188,7 @@ def prepare_folder(plan: Plan) -> list[RunFolder]:
         for position, seed in enumerate(plan.seeds):
             folder = RunFolder(plan.folder / 'runs' / model.name / f'seed{seed}', model.name, seed)
             checkpoint = model.checkpoints[position] if model.checkpoints else None
-            _prepare_run(folder, model.cfg, checkpoint)
+            _prepare_run(folder, model.cfg, checkpoint, plan.code['digest'])
             folders.append(folder)
     return folders
 
@@ -206,8 +218,8 @@ def _refuse_other(before: Mapping, now: Mapping, folder: Path) -> None:
             f'{now["format"]}: choose another --work-dir'
         )
     found = []
-    for part, name in (('code', 'code'), ('protocol', 'protocol')):
-        found += [f'{name}: {line}' for line in differences(before[part], now[part])]
+    for part in ('code', 'protocol'):
+        found += [f'{part}: {line}' for line in differences(before[part], now[part])]
     for role in sorted({*before['data'], *now['data']}):
         old, new = before['data'].get(role) or {}, now['data'].get(role) or {}
         if old and new:
@@ -225,13 +237,11 @@ def _refuse_other(before: Mapping, now: Mapping, folder: Path) -> None:
         )
 
 
-def _prepare_run(folder: RunFolder, cfg: Config, checkpoint: str | None) -> None:
+def _prepare_run(folder: RunFolder, cfg: Config, checkpoint: str | None, code_digest: str) -> None:
     task: dict[str, Any] = dict(seed=folder.seed, checkpoint=None, checkpoint_sha256=None)
     if checkpoint is not None:
-        remote = '://' in checkpoint
-        task['checkpoint'] = checkpoint if remote else str(Path(checkpoint).resolve())
-        if not remote:
-            task['checkpoint_sha256'] = file_sha256(checkpoint)
+        task['checkpoint'] = str(Path(checkpoint).resolve())
+        task['checkpoint_sha256'] = file_sha256(checkpoint)
     before = read_json(folder.task)
     if before is not None:
         keys = ('seed', 'checkpoint_sha256')
@@ -247,12 +257,13 @@ def _prepare_run(folder: RunFolder, cfg: Config, checkpoint: str | None) -> None
         )
     cfg = Config(cfg.to_dict())
     cfg.randomness = dict(cfg.get('randomness') or {}, seed=folder.seed)
+    now = dict(config=config_digest(cfg), code=code_digest)
     for marker in (folder.trained, folder.done):
         found = (read_json(marker) or {}).get('stamp')
-        if found is not None and found != stamp(cfg):
+        if found is not None and found != now:
             raise MixedRunsError(
                 f'{folder.path} was run with other settings or code than this folder is of now: '
-                f'{"; ".join(differences(found, stamp(cfg)))}. Remove it, and it is run again'
+                f'{"; ".join(differences(found, now))}. Remove it, and it is run again'
             )
     AtomicLocalBackend().put_text(cfg.dump(), folder.config)
     write_json(task, folder.task)

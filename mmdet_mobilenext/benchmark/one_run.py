@@ -40,8 +40,7 @@ def run(folder: Path, launcher: str = 'none') -> None:
     from . import progress_hook  # noqa: F401  registers it
     from .folder import RunFolder, read_json, stamp, write_json
 
-    place = RunFolder(folder, folder.parent.name, int(folder.name.removeprefix('seed')))
-
+    place = RunFolder.at(folder)
     begun = stamp(Config.fromfile(place.config))
 
     def config() -> Config:
@@ -101,6 +100,8 @@ def main() -> None:
 
     from mmdet_mobilenext.engine.cli import stop_on_expected_errors
 
+    from .folder import RunFolder
+
     folder = args.folder.resolve()
     with stop_on_expected_errors():
         if args.worker:
@@ -113,7 +114,8 @@ def main() -> None:
         except Timeout:
             sys.exit(f'{folder} is being worked on by another process: wait for it, or stop it')
         with lock:
-            if (folder / 'done.json').exists() and (folder / 'predictions.npz').exists():
+            place = RunFolder.at(folder)
+            if place.done.exists() and place.predictions.exists():
                 print(f'{folder}: done already', flush=True)
             elif args.launcher == 'pytorch':
                 _torchrun(folder, args.processes)
@@ -125,7 +127,6 @@ def _torchrun(folder: Path, processes: int) -> None:
     from torch.distributed.run import main as torchrun
 
     os.environ[PARENT] = str(os.getpid())
-
     torchrun(
         [
             f'--nproc_per_node={processes}',

@@ -157,22 +157,29 @@ def make_plan(
     loaded = [load_config(path, options) for path in configs]
     for cfg in loaded:
         _make_data(cfg)
-    models = []
+    models, trained_on = [], {}
     for index, (name, path, cfg) in enumerate(
         zip(unique_names(configs), configs, loaded, strict=True)
     ):
         mine = tuple(checkpoints[index * len(seeds) : (index + 1) * len(seeds)])
-        _check_config(path, cfg, mine)
+        trained_on.update(_check_config(path, cfg, mine))
         models.append(ModelPlan(name, path, cfg, config_digest(cfg), mine))
     roles = ('test',) if checkpoints else ('test', 'train')
     data = {role: _same_data(models, role) for role in roles}
+    classes = data_classes(models[0].cfg)  # of all: they are part of the fingerprint
+    for checkpoint, theirs in trained_on.items():
+        if theirs is not None and theirs != classes:
+            raise BenchmarkError(
+                f'{checkpoint} was trained on the classes {theirs}, but the test set has '
+                f'{classes}: the numbers of its labels would mean other things'
+            )
     return Plan(
         models=tuple(models),
         seeds=tuple(seeds),
         folder=Path(folder),
         data=data,
         code=code_fingerprint(),
-        classes=data_classes(models[0].cfg),
+        classes=classes,
         launcher=launcher,
         processes=processes,
         threads=threads,
@@ -209,8 +216,14 @@ def _make_data(cfg: Config) -> None:
         generate_voc(cfg.data_root, splits=dict(cfg.generated_splits), seed=0)
 
 
-def _check_config(path: str, cfg: Config, checkpoints: Sequence[str]) -> None:
-    """Build the model, look at data and checkpoints."""
+def _check_config(
+    path: str, cfg: Config, checkpoints: Sequence[str]
+) -> dict[str, tuple[str, ...] | None]:
+    """Build the model, look at data and checkpoints.
+
+    Returns:
+        dict[str, tuple[str, ...] | None]: The classes that each checkpoint says it knows.
+    """
     for checkpoint in checkpoints:
         check_load_from(checkpoint)
     roles = ('test',) if checkpoints else ('train', 'val', 'test')
@@ -232,8 +245,7 @@ def _check_config(path: str, cfg: Config, checkpoints: Sequence[str]) -> None:
         raise BenchmarkError(
             f'the model of {path} cannot be built: {type(error).__name__}: {error}'
         ) from error
-    for checkpoint in checkpoints:
-        _check_checkpoint(model, checkpoint, path, data_classes(cfg))
+    return {checkpoint: _check_checkpoint(model, checkpoint, path) for checkpoint in checkpoints}
 
 
 def _check_writable(path: str, cfg: Config) -> None:
@@ -251,17 +263,13 @@ def _check_writable(path: str, cfg: Config) -> None:
         )
 
 
-def _check_checkpoint(model: nn.Module, path: str, config: str, classes: tuple[str, ...]) -> None:
+def _check_checkpoint(model: nn.Module, path: str, config: str) -> tuple[str, ...] | None:
     checkpoint = load_safely(path, map_location='cpu')
     weights = weights_in_checkpoint(checkpoint, path)
     compare_state_dicts(model, weights).raise_if_bad(f'{path} and the model of {config}')
     meta = checkpoint.get('meta') or {}
     theirs = (meta.get('dataset_meta') or {}).get('classes')
-    if theirs is not None and tuple(theirs) != classes:
-        raise BenchmarkError(
-            f'{path} was trained on the classes {tuple(theirs)}, but the test set of {config} has '
-            f'{classes}: the numbers of its labels would mean other things'
-        )
+    return None if theirs is None else tuple(theirs)
 
 
 def _same_data(models: Sequence[ModelPlan], role: str) -> dict[str, Any]:

@@ -187,9 +187,7 @@ def _model(
 def _training_folder(folder: RunFolder) -> Path:
     """Where the log of a training is: the folder of the run, or that of its checkpoint."""
     checkpoint = folder.checkpoint()
-    if checkpoint is None or '://' in checkpoint:
-        return folder.path
-    return Path(checkpoint).parent
+    return folder.path if checkpoint is None else Path(checkpoint).parent
 
 
 def _pair(interval: Sequence[float] | None) -> list[float] | None:

@@ -6,7 +6,7 @@ from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-__all__ = ['MemoryFormatHook', 'to_channels_last']
+__all__ = ['MemoryFormatHook', 'to_channels_last', 'wants_channels_last']
 
 
 def to_channels_last(model: torch.nn.Module) -> torch.nn.Module:
@@ -25,6 +25,28 @@ def to_channels_last(model: torch.nn.Module) -> torch.nn.Module:
         True
     """
     return model.to(memory_format=torch.channels_last)
+
+
+def wants_channels_last(
+    setting: bool | str, model: torch.nn.Module, mixed_precision: bool = False
+) -> bool:
+    """Whether a model shall be laid out in channels_last.
+
+    Args:
+        setting (bool | str): That of :class:`MemoryFormatHook`.
+        model (nn.Module): On the device that it will run on.
+        mixed_precision (bool): Whether it runs under mixed precision. Defaults to False.
+
+    Returns:
+        bool: ``setting``; for ``'auto'`` True on the CPU and under mixed precision.
+
+    Example:
+        >>> wants_channels_last('auto', torch.nn.Conv2d(4, 8, 3))
+        True
+    """
+    if setting == 'auto':
+        return next(model.parameters()).device.type == 'cpu' or mixed_precision
+    return bool(setting)
 
 
 @HOOKS.register_module(force=True)
@@ -56,11 +78,8 @@ class MemoryFormatHook(Hook):
         self.channels_last = channels_last
 
     def _apply(self, runner: Runner) -> bool:
-        wanted = self.channels_last
-        if wanted == 'auto':
-            on_cpu = next(runner.model.parameters()).device.type == 'cpu'
-            amp = type(runner.optim_wrapper).__name__ == 'AmpOptimWrapper'
-            wanted = on_cpu or amp
+        amp = type(runner.optim_wrapper).__name__ == 'AmpOptimWrapper'
+        wanted = wants_channels_last(self.channels_last, runner.model, amp)
         if wanted:
             to_channels_last(runner.model)
         return wanted

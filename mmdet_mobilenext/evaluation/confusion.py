@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mmdet_mobilenext.evaluation.matching import check_labels
 from mmdet_mobilenext.evaluation.pairs import image_pairs
 from mmdet_mobilenext.evaluation.records import DetectionRecords
 
@@ -55,13 +56,7 @@ def confusion_matrix(
         [[1, 0, 0], [1, 0, 1], [0, 1, 0]]
     """
     count = len(records.classes)
-    for kind, labels in (('detection', records.det_labels), ('object', records.gt_labels)):
-        outside = (labels < 0) | (labels >= count)
-        if outside.any():
-            raise ValueError(
-                f'a {kind} has label {labels[outside][0]}, but there are {count} classes, 0 to '
-                f'{count - 1}: were the records made with the classes of this data set?'
-            )
+    check_labels(records)
     chosen = np.flatnonzero(records.det_scores >= score_thr)
     chosen = chosen[np.argsort(-records.det_scores[chosen], kind='stable')]
     labels = records.det_labels[chosen]

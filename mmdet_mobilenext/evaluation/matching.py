@@ -82,8 +82,8 @@ class _Join:
         )
 
 
-def _check(records: DetectionRecords) -> None:
-    """Refuse what sorting and matching would silently get wrong."""
+def check_labels(records: DetectionRecords) -> None:
+    """Refuse labels that are outside of the classes."""
     count = len(records.classes)
     for kind, labels in (('detection', records.det_labels), ('object', records.gt_labels)):
         outside = (labels < 0) | (labels >= count)
@@ -92,6 +92,11 @@ def _check(records: DetectionRecords) -> None:
                 f'a {kind} has label {labels[outside][0]}, but there are {count} classes, 0 to '
                 f'{count - 1}: were the records made with the classes of this data set?'
             )
+
+
+def _check(records: DetectionRecords) -> None:
+    """Refuse what sorting and matching would silently get wrong."""
+    check_labels(records)
     for name in ('det_scores', 'det_boxes', 'gt_boxes'):
         values = getattr(records, name)
         finite = np.isfinite(values)
@@ -100,6 +105,19 @@ def _check(records: DetectionRecords) -> None:
                 f'{name} has {np.count_nonzero(~finite)} values that are not finite (such as '
                 f'{values[~finite][0]}): the detector has diverged or the annotation is broken'
             )
+
+
+def join_groups(groups: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pair every row with every item of its group, the items being sorted by group.
+
+    ``groups`` (n,) is the group of each row, ``sizes`` the number of items of each group; given
+    back are (P,) rows, ascending, and (P,) items, ascending for a row.
+    """
+    first = np.cumsum(sizes) - sizes
+    partners = sizes[groups]
+    row = np.repeat(np.arange(len(groups)), partners)
+    within = np.arange(len(row)) - np.repeat(np.cumsum(partners) - partners, partners)
+    return row, first[groups[row]] + within
 
 
 def _join(records: DetectionRecords) -> _Join:
@@ -116,12 +134,8 @@ def _join(records: DetectionRecords) -> _Join:
     gt_keys = records.gt_images.astype(np.int64) * count + records.gt_labels
     by_key = np.lexsort((records.gt_ignored, gt_keys))
     per_key = np.bincount(gt_keys, minlength=records.num_images * count)
-    first = np.cumsum(per_key) - per_key
-
-    partners = per_key[keys]
-    pair_det = np.repeat(np.arange(len(order)), partners)
-    within = np.arange(len(pair_det)) - np.repeat(np.cumsum(partners) - partners, partners)
-    pair_gt = by_key[first[keys[pair_det]] + within]
+    pair_det, item = join_groups(keys, per_key)
+    pair_gt = by_key[item]
     num_gt = np.bincount(records.gt_labels[~records.gt_ignored], minlength=count)
     return _Join(order, labels, keys, pair_det, pair_gt, num_gt, starts)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmdet_mobilenext.evaluation.matching import coco_iou, legacy_iou
+from mmdet_mobilenext.evaluation.matching import coco_iou, join_groups, legacy_iou
 from mmdet_mobilenext.evaluation.records import DetectionRecords
 
 __all__ = ['ImagePairs', 'image_pairs']
@@ -54,11 +54,6 @@ def image_pairs(
     """
     detections = np.asarray(detections, np.int64).reshape(-1)
     per_image = np.bincount(records.gt_images, minlength=records.num_images)
-    first = np.cumsum(per_image) - per_image
-    images = records.det_images[detections]
-    partners = per_image[images]
-    det = np.repeat(np.arange(len(detections)), partners)
-    within = np.arange(len(det)) - np.repeat(np.cumsum(partners) - partners, partners)
-    gt = first[images[det]] + within
+    det, gt = join_groups(records.det_images[detections], per_image)
     overlap = legacy_iou if whole_pixels else coco_iou
     return ImagePairs(det, gt, overlap(records.det_boxes[detections[det]], records.gt_boxes[gt]))

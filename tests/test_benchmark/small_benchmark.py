@@ -44,6 +44,11 @@ def write_config(folder: Path, voc: Path, backbone: str = 'mobilenext', more: st
     return path
 
 
+def write_pair(folder: Path, voc: Path, more: str = '') -> list[Path]:
+    """Such configs of both backbones, the baseline first."""
+    return [write_config(folder, voc, name, more) for name in ('mobilenetv2', 'mobilenext')]
+
+
 QUICK = ('--latency-runs', '3', '--train-runs', '2', '--resamples', '200', '--threads', '1')
 
 

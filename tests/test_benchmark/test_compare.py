@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_benchmark import benchmark, kill_benchmark_when, write_config
+from small_benchmark import benchmark, kill_benchmark_when, write_config, write_pair
 from small_voc import make_small_voc, run_tool
 
 from mmdet_mobilenext.benchmark.options import compare_from_options
@@ -31,7 +31,7 @@ def voc(tmp_path_factory):
 @pytest.fixture(scope='module')
 def pair(voc, tmp_path_factory):
     folder = tmp_path_factory.mktemp('configs')
-    return [write_config(folder, voc, name) for name in ('mobilenetv2', 'mobilenext')]
+    return write_pair(folder, voc)
 
 
 @pytest.fixture(scope='module')
@@ -218,10 +218,7 @@ def test_full_disk_while_the_report_is_written(compared, pair, tmp_path, monkeyp
 
 
 def test_other_config_in_the_same_folder(compared, voc, tmp_path):
-    configs = [
-        write_config(tmp_path, voc, name, 'optim_wrapper = dict(optimizer=dict(lr=0.5))')
-        for name in ('mobilenetv2', 'mobilenext')
-    ]
+    configs = write_pair(tmp_path, voc, 'optim_wrapper = dict(optimizer=dict(lr=0.5))')
     done = benchmark(*configs, '--work-dir', compared[0], '--jobs', 2, check=False)
     assert done.returncode == 1 and 'Traceback' not in done.stderr
     assert 'config small_mobilenetv2: optim_wrapper.optimizer.lr: 0.003 -> 0.5' in done.stderr

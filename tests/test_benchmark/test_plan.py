@@ -12,7 +12,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from small_benchmark import write_config
+from small_benchmark import write_config, write_pair
 from small_voc import make_small_voc
 
 from mmdet_mobilenext.benchmark.errors import BenchmarkError, MixedRunsError
@@ -38,7 +38,7 @@ def voc(tmp_path_factory):
 @pytest.fixture(scope='module')
 def pair(voc, tmp_path_factory):
     folder = tmp_path_factory.mktemp('configs')
-    return [str(write_config(folder, voc, name)) for name in ('mobilenetv2', 'mobilenext')]
+    return list(map(str, write_pair(folder, voc)))
 
 
 @pytest.fixture(scope='module')
@@ -124,17 +124,13 @@ class TestPlan:
         more = (
             f"test_dataloader = dict(dataset=dict(metainfo=dict(classes='{tmp_path}/classes.txt')))"
         )
-        configs = [
-            str(write_config(tmp_path, voc, name, more)) for name in ('mobilenetv2', 'mobilenext')
-        ]
+        configs = list(map(str, write_pair(tmp_path, voc, more)))
         assert make_plan(configs, tmp_path).classes == names
 
     def test_generated_data_is_made(self, voc, tmp_path):
         root = tmp_path / 'made'
         more = 'generated_splits = dict(_delete_=True, train=3, val=1, test=2)'
-        configs = [
-            str(write_config(tmp_path, root, name, more)) for name in ('mobilenetv2', 'mobilenext')
-        ]
+        configs = list(map(str, write_pair(tmp_path, root, more)))
         assert make_plan(configs, tmp_path / 'wd').data['test']['images'] == 2
         assert (root / 'VOC2007' / 'JPEGImages').is_dir()
 
