@@ -54,6 +54,7 @@ def main() -> None:
     from mmdet_mobilenext.checkpoints.safe_loading import allow_unsafe_checkpoints
     from mmdet_mobilenext.engine.cli import stop_on_expected_errors
     from mmdet_mobilenext.engine.config import load_config
+    from mmdet_mobilenext.engine.environment import finish_distributed
     from mmdet_mobilenext.engine.train import train
 
     with stop_on_expected_errors():
@@ -61,6 +62,7 @@ def main() -> None:
             allow_unsafe_checkpoints()
         cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
         train(cfg, args.resume, args.amp, args.auto_scale_lr, args.allow_partial)
+        finish_distributed()
 
 
 if __name__ == '__main__':

@@ -105,7 +105,10 @@ def main() -> None:
     folder = args.folder.resolve()
     with stop_on_expected_errors():
         if args.worker:
+            from mmdet_mobilenext.engine.environment import finish_distributed
+
             run(folder, args.launcher)
+            finish_distributed()
             return
         lock = FileLock(folder / '.lock')
         try:

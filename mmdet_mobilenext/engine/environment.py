@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import torch
 from mmengine.config import Config
 
-__all__ = ['EnvironmentCheckError', 'OptionError', 'check_environment', 'prepare_distributed']
+__all__ = [
+    'EnvironmentCheckError',
+    'OptionError',
+    'check_environment',
+    'finish_distributed',
+    'prepare_distributed',
+]
 
 
 class OptionError(ValueError):
@@ -70,3 +77,22 @@ def prepare_distributed(cfg: Config) -> None:
         find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None}
+
+
+def finish_distributed() -> None:
+    """Leave the process group, once all processes have got here.
+
+    A process that ends with its group open leaves the group's threads running
+    while Python is torn down; one of them may then ask for the interpreter
+    and abort a run that had done all its work. Does nothing in a run of one
+    process. Only for a run that went well: after an error the others may
+    never come to the barrier.
+
+    Example:
+        >>> finish_distributed()
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return
+    gc.collect()  # a wrapped model keeps the group alive, and its runner is a cycle
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
