@@ -1,6 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data: transforms, checks and the generated VOC set."""
+"""Data: transforms, checks, caching and the generated VOC set."""
 
+from .caching import LoadCachedImage
+from .fused_ssd import FusedSSDAugment
 from .transforms import DropDifficult, SSDPhotoMetricDistortion, SSDRandomCrop
 
-__all__ = ['DropDifficult', 'SSDPhotoMetricDistortion', 'SSDRandomCrop']
+__all__ = [
+    'DropDifficult',
+    'FusedSSDAugment',
+    'LoadCachedImage',
+    'SSDPhotoMetricDistortion',
+    'SSDRandomCrop',
+]

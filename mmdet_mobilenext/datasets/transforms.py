@@ -186,17 +186,20 @@ class SSDRandomCrop(BaseTransform):
         return self.modes[random.randint(len(self.modes))]
 
     @cache_randomness
-    def _random_patch(self, height: int, width: int) -> np.ndarray | None:
-        """One candidate, xyxy in pixels (int), or None if its shape is not allowed."""
-        patch_w = random.uniform(self.min_crop_size * width, width)
-        patch_h = random.uniform(self.min_crop_size * height, height)
+    def _random_patches(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """All candidates of a mode, (num_attempts, 4) xyxy in pixels (int), and which are allowed.
+
+        Drawn at once: one by one they would take most of the time of the crop.
+        """
+        patch_w = random.uniform(self.min_crop_size * width, width, self.num_attempts)
+        patch_h = random.uniform(self.min_crop_size * height, height, self.num_attempts)
+        left = random.uniform(0, 1, self.num_attempts) * (width - patch_w)
+        top = random.uniform(0, 1, self.num_attempts) * (height - patch_h)
+        patches = np.stack([left, top, left + patch_w, top + patch_h], 1).astype(np.int64)
         low, high = self.aspect_ratio_range
-        if not low <= patch_h / patch_w <= high:
-            return None
-        left = random.uniform(0, width - patch_w)
-        top = random.uniform(0, height - patch_h)
-        patch = np.array([left, top, left + patch_w, top + patch_h]).astype(np.int64)
-        return patch if (patch[2:] > patch[:2]).all() else None
+        ratio = patch_h / patch_w
+        is_allowed = (low <= ratio) & (ratio <= high) & (patches[:, 2:] > patches[:, :2]).all(1)
+        return patches, is_allowed
 
     def _sample(self, boxes: np.ndarray, height: int, width: int) -> np.ndarray | None:
         """Sample a crop, xyxy in pixels (int), or None for the whole image."""
@@ -205,14 +208,34 @@ class SSDRandomCrop(BaseTransform):
             min_iou = self._random_mode()
             if min_iou is None:
                 return None
-            for _ in range(self.num_attempts):
-                patch = self._random_patch(height, width)
-                if patch is None:
-                    continue
-                if min_iou > 0 and _ious(boxes, patch).max() < min_iou:
-                    continue
-                if ((centres > patch[:2]) & (centres < patch[2:])).all(1).any():
-                    return patch
+            patches, accepted = self._random_patches(height, width)
+            accepted &= _contains(patches[:, None], centres).any(1)
+            if min_iou > 0:
+                accepted &= _ious(boxes, patches[:, None]).max(1) >= min_iou
+            if accepted.any():
+                return patches[accepted.argmax()]
+
+    def crop_annotations(self, results: dict, patch: np.ndarray) -> tuple[int, int]:
+        """Crop boxes and what belongs to them: those whose centre is inside.
+
+        Args:
+            results (dict): ``gt_bboxes``, ``gt_bboxes_labels`` and
+                ``gt_ignore_flags`` (optional), modified.
+            patch (np.ndarray): (4,) int, xyxy in pixels.
+
+        Returns:
+            tuple[int, int]: Height and width of the crop.
+        """
+        left, top, right, bottom = patch.tolist()
+        keep = _contains(patch, results['gt_bboxes'].centers.numpy())
+        boxes = results['gt_bboxes'][keep]
+        boxes.translate_([-left, -top])
+        boxes.clip_([bottom - top, right - left])
+        results['gt_bboxes'] = boxes
+        for key in ('gt_bboxes_labels', 'gt_ignore_flags'):
+            if key in results:
+                results[key] = results[key][keep]
+        return bottom - top, right - left
 
     @autocast_box_type()
     def transform(self, results: dict) -> dict:
@@ -231,18 +254,9 @@ class SSDRandomCrop(BaseTransform):
         patch = self._sample(boxes.tensor.numpy(), *img.shape[:2])
         if patch is None:
             return results
+        results['img_shape'] = self.crop_annotations(results, patch)
         left, top, right, bottom = patch.tolist()
-        centres = boxes.centers.numpy()
-        keep = ((centres > patch[:2]) & (centres < patch[2:])).all(1)
-        boxes = boxes[keep]
-        boxes.translate_([-left, -top])
-        boxes.clip_([bottom - top, right - left])
         results['img'] = img[top:bottom, left:right]
-        results['img_shape'] = results['img'].shape[:2]
-        results['gt_bboxes'] = boxes
-        for key in ('gt_bboxes_labels', 'gt_ignore_flags'):
-            if key in results:
-                results[key] = results[key][keep]
         return results
 
     def __repr__(self) -> str:
@@ -253,9 +267,17 @@ class SSDRandomCrop(BaseTransform):
         )
 
 
-def _ious(boxes: np.ndarray, patch: np.ndarray) -> np.ndarray:
-    """IoU of each box, (n, 4), with one patch, (4,)."""
-    overlap = np.minimum(boxes[:, 2:], patch[2:]) - np.maximum(boxes[:, :2], patch[:2])
-    intersection = overlap.clip(min=0).prod(1)
+def _contains(patches: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Which centres, (n, 2), are inside of patches, (..., 4): (..., n) bool."""
+    return ((centres > patches[..., :2]) & (centres < patches[..., 2:])).all(-1)
+
+
+def _ious(boxes: np.ndarray, patches: np.ndarray) -> np.ndarray:
+    """IoU of each box, (n, 4), with patches, (..., 4): (..., n)."""
+    overlap = np.minimum(boxes[:, 2:], patches[..., 2:]) - np.maximum(
+        boxes[:, :2], patches[..., :2]
+    )
+    intersection = overlap.clip(min=0).prod(-1)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    return intersection / np.maximum(areas + (patch[2:] - patch[:2]).prod() - intersection, 1e-12)
+    patch_areas = (patches[..., 2:] - patches[..., :2]).prod(-1)
+    return intersection / np.maximum(areas + patch_areas - intersection, 1e-12)

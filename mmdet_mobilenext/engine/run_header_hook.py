@@ -43,6 +43,8 @@ def input_shape_of(pipeline: list) -> tuple[int, int] | None:
         if transform.get('type') == 'Resize' and 'scale' in transform:
             scale = transform['scale']
             return (scale, scale) if isinstance(scale, int) else (scale[1], scale[0])
+        if transform.get('type') == 'FusedSSDAugment':
+            return input_shape_of(transform['transforms'])
     return None
 
 

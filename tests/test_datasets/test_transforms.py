@@ -33,7 +33,8 @@ def make_results(boxes=((20, 30, 60, 90), (100, 40, 180, 120)), size=(150, 200))
 def pipeline(configs):
     """The published training pipeline, by type."""
     cfg = Config.fromfile(configs / 'ssdlite_mobilenext_voc07.py')
-    return {t.type: t for t in cfg.train_dataloader.dataset.pipeline}
+    fused, pack = cfg.train_dataloader.dataset.pipeline
+    return {t.type: t for t in [*fused.transforms, pack]}
 
 
 @pytest.fixture(autouse=True)

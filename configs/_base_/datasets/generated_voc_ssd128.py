@@ -11,13 +11,17 @@ generated_splits = dict(train=2400, val=100, test=500)
 metainfo = dict(classes=classes)
 
 backend_args = None
-train_pipeline = [
+# Drawn one after the other, but applied in one step; fused=False applies them one by one.
+ssd_augmentation = [
     dict(type='LoadImageFromFile', backend_args=backend_args),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='DropDifficult'),
     dict(type='SSDRandomCrop', min_ious=(0.7, 0.9), min_crop_size=0.5),
     dict(type='RandomFlip', prob=0.5),
     dict(type='Resize', scale=input_size, keep_ratio=False),
+]
+train_pipeline = [
+    dict(type='FusedSSDAugment', transforms=ssd_augmentation, fused=True, cache=None),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [

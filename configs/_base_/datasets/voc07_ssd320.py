@@ -5,7 +5,8 @@ data_root = '{{$VOC_DATA_ROOT:data/VOCdevkit}}'
 input_size = (320, 320)
 
 backend_args = None
-train_pipeline = [
+# Drawn one after the other, but applied in one step; fused=False applies them one by one.
+ssd_augmentation = [
     dict(type='LoadImageFromFile', backend_args=backend_args),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='DropDifficult'),
@@ -20,6 +21,9 @@ train_pipeline = [
     dict(type='SSDRandomCrop', min_ious=(0.1, 0.3, 0.7, 0.9), min_crop_size=0.3),
     dict(type='RandomFlip', prob=0.5),
     dict(type='Resize', scale=input_size, keep_ratio=False),
+]
+train_pipeline = [
+    dict(type='FusedSSDAugment', transforms=ssd_augmentation, fused=True, cache=None),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
