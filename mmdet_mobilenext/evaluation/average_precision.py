@@ -55,7 +55,9 @@ def precision_recall(
     tp, fp = np.asarray(tp, bool), np.asarray(fp, bool)
     hits = np.flatnonzero(tp)
     found = np.arange(1, len(hits) + 1)
-    return found / num_gt, found / np.cumsum(tp | fp)[hits]
+    # Few detections do not count: quicker than a running sum over all that do.
+    skipped = np.searchsorted(np.flatnonzero(~(tp | fp)), hits)
+    return found / num_gt, found / (hits + 1 - skipped)
 
 
 def interpolated_precision(recall: np.ndarray, precision: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmdet_mobilenext.evaluation.matching import check_labels
+from mmdet_mobilenext.evaluation.joining import check_labels
 from mmdet_mobilenext.evaluation.pairs import image_pairs
 from mmdet_mobilenext.evaluation.records import DetectionRecords
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,27 @@ def _boxes(boxes: Any) -> np.ndarray:
 def _array(values: Any, dtype: type, shape: tuple[int, ...] = (-1,)) -> np.ndarray:
     values = values.detach().cpu().numpy() if hasattr(values, 'detach') else values
     return np.asarray(values).astype(dtype).reshape(shape)
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """Detections and objects of one image.
+
+    No dictionary or tuple: mmengine goes through those item by item, looking for tensors.
+
+    Attributes:
+        image_id (str): Name of the image.
+        image_path (str): File, empty if unknown.
+        image_size (tuple[int, int]): Height and width, zeros if unknown.
+        det (tuple): Boxes (n, 4) and scores (n,), float32, and labels (n,) int32.
+        gt (tuple): Boxes (m, 4) float32, labels (m,) int32 and ignore flags (m,) bool.
+    """
+
+    image_id: str
+    image_path: str
+    image_size: tuple[int, int]
+    det: tuple[np.ndarray, np.ndarray, np.ndarray]
+    gt: tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @METRICS.register_module(force=True)
@@ -116,20 +138,20 @@ class DetectionMetric(BaseMetric):
                 [False, True][: len(objects)], [len(labels) for labels in gt_labels]
             )
             self.results.append(
-                {
-                    'image_id': str(sample['img_id']),
-                    'image_path': str(sample.get('img_path') or ''),
-                    'image_size': tuple(int(n) for n in sample.get('ori_shape', (0, 0))[:2]),
-                    'det': det,
-                    'gt': (np.concatenate(gt_boxes), np.concatenate(gt_labels), ignored),
-                }
+                ImageResult(
+                    image_id=str(sample['img_id']),
+                    image_path=str(sample.get('img_path') or ''),
+                    image_size=tuple(int(n) for n in sample.get('ori_shape', (0, 0))[:2]),
+                    det=det,
+                    gt=(np.concatenate(gt_boxes), np.concatenate(gt_labels), ignored),
+                )
             )
 
-    def make_records(self, results: list[dict]) -> DetectionRecords:
+    def make_records(self, results: list[ImageResult]) -> DetectionRecords:
         """Put the results of all processes together.
 
         Args:
-            results (list[dict]): Results of :meth:`process`, in any order.
+            results (list[ImageResult]): Results of :meth:`process`, in any order.
 
         Returns:
             DetectionRecords: Each image once, sorted by name.
@@ -148,29 +170,29 @@ class DetectionMetric(BaseMetric):
                 'class names are unknown: the data set needs METAINFO with classes, or set '
                 'dataset_meta of the metric'
             )
-        images: dict[str, dict] = {}
+        images: dict[str, ImageResult] = {}
         for result in results:
-            other = images.setdefault(result['image_id'], result)
-            if other['image_path'] != result['image_path']:
+            other = images.setdefault(result.image_id, result)
+            if other.image_path != result.image_path:
                 raise ValueError(
-                    f'img_id {result["image_id"]} belongs to two images, {other["image_path"]} and '
-                    f'{result["image_path"]}: evaluate the joined data sets one by one'
+                    f'img_id {result.image_id} belongs to two images, {other.image_path} and '
+                    f'{result.image_path}: evaluate the joined data sets one by one'
                 )
         rows = [images[name] for name in sorted(images)]
         return DetectionRecords.from_lists(
             classes=self.dataset_meta['classes'],
-            image_ids=[row['image_id'] for row in rows],
-            det=[row['det'] for row in rows],
-            gt=[row['gt'] for row in rows],
-            image_paths=[row['image_path'] for row in rows],
-            image_sizes=[row['image_size'] for row in rows],
+            image_ids=[row.image_id for row in rows],
+            det=[row.det for row in rows],
+            gt=[row.gt for row in rows],
+            image_paths=[row.image_path for row in rows],
+            image_sizes=[row.image_size for row in rows],
         )
 
-    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+    def compute_metrics(self, results: list[ImageResult]) -> dict[str, float]:
         """Compute all metrics, write ``outfile`` and log the table of classes.
 
         Args:
-            results (list[dict]): Results of :meth:`process` of all processes, in any order.
+            results (list[ImageResult]): Results of :meth:`process` of all processes, in any order.
 
         Returns:
             dict[str, float]: ``voc_11point``, ``voc_area``, ``coco``, ``coco_50`` and ``coco_75``

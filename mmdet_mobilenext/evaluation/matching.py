@@ -14,6 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmdet_mobilenext.evaluation.joining import (
+    Join,
+    join_detections,
+    rank_in_groups,
+    segment_starts,
+)
 from mmdet_mobilenext.evaluation.records import DetectionRecords
 
 __all__ = ['COCO_IOU_THRS', 'Matches', 'match_coco', 'match_voc']
@@ -54,92 +60,6 @@ class Matches:
     starts: np.ndarray
 
 
-@dataclass(frozen=True)
-class _Join:
-    """Sorted detections, and all P pairs of a detection and an object of its image and class."""
-
-    order: np.ndarray  # (D,)
-    labels: np.ndarray  # (D,)
-    keys: np.ndarray  # (D,) image and class in one number
-    pair_det: np.ndarray  # (P,) position in `order`, ascending
-    pair_gt: np.ndarray  # (P,) index of the object; counted ones before ignored ones
-    num_gt: np.ndarray  # (K,)
-    starts: np.ndarray  # (K + 1,)
-
-    def matches(
-        self, records: DetectionRecords, tp: np.ndarray, fp: np.ndarray, gt: np.ndarray
-    ) -> Matches:
-        return Matches(
-            order=self.order,
-            labels=self.labels,
-            scores=records.det_scores[self.order],
-            images=records.det_images[self.order],
-            tp=tp,
-            fp=fp,
-            gt_index=gt,
-            num_gt=self.num_gt,
-            starts=self.starts,
-        )
-
-
-def check_labels(records: DetectionRecords) -> None:
-    """Refuse labels that are outside of the classes."""
-    count = len(records.classes)
-    for kind, labels in (('detection', records.det_labels), ('object', records.gt_labels)):
-        outside = (labels < 0) | (labels >= count)
-        if outside.any():
-            raise ValueError(
-                f'a {kind} has label {labels[outside][0]}, but there are {count} classes, 0 to '
-                f'{count - 1}: were the records made with the classes of this data set?'
-            )
-
-
-def _check(records: DetectionRecords) -> None:
-    """Refuse what sorting and matching would silently get wrong."""
-    check_labels(records)
-    for name in ('det_scores', 'det_boxes', 'gt_boxes'):
-        values = getattr(records, name)
-        finite = np.isfinite(values)
-        if not finite.all():
-            raise ValueError(
-                f'{name} has {np.count_nonzero(~finite)} values that are not finite (such as '
-                f'{values[~finite][0]}): the detector has diverged or the annotation is broken'
-            )
-
-
-def join_groups(groups: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pair every row with every item of its group, the items being sorted by group.
-
-    ``groups`` (n,) is the group of each row, ``sizes`` the number of items of each group; given
-    back are (P,) rows, ascending, and (P,) items, ascending for a row.
-    """
-    first = np.cumsum(sizes) - sizes
-    partners = sizes[groups]
-    row = np.repeat(np.arange(len(groups)), partners)
-    within = np.arange(len(row)) - np.repeat(np.cumsum(partners) - partners, partners)
-    return row, first[groups[row]] + within
-
-
-def _join(records: DetectionRecords) -> _Join:
-    _check(records)
-    count = len(records.classes)
-    # Two stable sorts of one key each are faster than np.lexsort: small integers go by radix.
-    order = np.argsort(-records.det_scores, kind='stable')
-    small = np.uint16 if count <= np.iinfo(np.uint16).max else np.int64
-    order = order[np.argsort(records.det_labels[order].astype(small), kind='stable')]
-    labels = records.det_labels[order]
-    starts = np.concatenate([[0], np.cumsum(np.bincount(labels, minlength=count))])
-
-    keys = records.det_images[order].astype(np.int64) * count + labels
-    gt_keys = records.gt_images.astype(np.int64) * count + records.gt_labels
-    by_key = np.lexsort((records.gt_ignored, gt_keys))
-    per_key = np.bincount(gt_keys, minlength=records.num_images * count)
-    pair_det, item = join_groups(keys, per_key)
-    pair_gt = by_key[item]
-    num_gt = np.bincount(records.gt_labels[~records.gt_ignored], minlength=count)
-    return _Join(order, labels, keys, pair_det, pair_gt, num_gt, starts)
-
-
 def legacy_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """IoU of pairs of boxes of whole pixels, float32 in the order of mmdet's ``bbox_overlaps``."""
     boxes, others = boxes.astype(np.float32), others.astype(np.float32)
@@ -163,14 +83,21 @@ def coco_iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.divide(overlap, area + other - overlap, out=np.zeros(len(boxes)), where=hit)
 
 
-def _segment_starts(sorted_values: np.ndarray) -> np.ndarray:
-    """Where runs of equal values begin."""
-    if len(sorted_values) == 0:
-        return np.zeros(0, np.int64)
-    return np.flatnonzero(np.concatenate([[True], sorted_values[1:] != sorted_values[:-1]]))
+def _matches(join: Join, tp: np.ndarray, fp: np.ndarray, gt_index: np.ndarray) -> Matches:
+    return Matches(
+        order=join.order,
+        labels=join.labels,
+        scores=join.scores,
+        images=join.images,
+        tp=tp,
+        fp=fp,
+        gt_index=gt_index,
+        num_gt=join.num_gt,
+        starts=join.starts,
+    )
 
 
-def match_voc(records: DetectionRecords, iou_thr: float = 0.5) -> Matches:
+def match_voc(records: DetectionRecords, iou_thr: float = 0.5, join: Join | None = None) -> Matches:
     """Match by the rules of the VOC development kit.
 
     A detection belongs to the object of its image and class that it overlaps most, difficult ones
@@ -183,6 +110,7 @@ def match_voc(records: DetectionRecords, iou_thr: float = 0.5) -> Matches:
     Args:
         records (DetectionRecords): Detections and objects.
         iou_thr (float): Lowest IoU of a match. Defaults to 0.5.
+        join (Join, optional): That of these records, if it is there already. Defaults to None.
 
     Returns:
         Matches: With ``tp``, ``fp`` and ``gt_index`` of shape (D,).
@@ -199,15 +127,15 @@ def match_voc(records: DetectionRecords, iou_thr: float = 0.5) -> Matches:
         >>> matches.order.tolist(), matches.tp.tolist(), matches.fp.tolist()
         ([1, 0], [True, False], [False, True])
     """
-    join = _join(records)
+    join = join_detections(records) if join is None else join
     iou = legacy_iou(records.det_boxes[join.order[join.pair_det]], records.gt_boxes[join.pair_gt])
-    begin = _segment_starts(join.pair_det)
+    begin = segment_starts(join.pair_det)
     if len(begin):
         best = np.maximum.reduceat(iou, begin)
         length = np.diff(begin, append=len(iou))
         # Only now drop what is below the threshold: argmax is over all objects of the image.
         top = np.flatnonzero((iou == np.repeat(best, length)) & (iou >= float(iou_thr)))
-        top = top[_segment_starts(join.pair_det[top])]
+        top = top[segment_starts(join.pair_det[top])]
     else:
         top = begin
     det, gt = join.pair_det[top], join.pair_gt[top]
@@ -223,13 +151,14 @@ def match_voc(records: DetectionRecords, iou_thr: float = 0.5) -> Matches:
     found = np.full(len(join.order), -1, np.int32)
     found[det] = gt
     found[fp] = -1
-    return join.matches(records, tp, fp, found)
+    return _matches(join, tp, fp, found)
 
 
 def match_coco(
     records: DetectionRecords,
     iou_thrs: Sequence[float] = COCO_IOU_THRS,
     max_dets: int = 100,
+    join: Join | None = None,
 ) -> Matches:
     """Match by the rules of ``COCOeval``, at several thresholds at once.
 
@@ -243,6 +172,7 @@ def match_coco(
         records (DetectionRecords): Detections and objects.
         iou_thrs (Sequence[float]): (T,) lowest IoUs of a match. Defaults to 0.5, 0.55, ... 0.95.
         max_dets (int): Best scored detections of an image and class that count. Defaults to 100.
+        join (Join, optional): That of these records, if it is there already. Defaults to None.
 
     Returns:
         Matches: With ``tp``, ``fp`` and ``gt_index`` of shape (T, D).
@@ -261,44 +191,42 @@ def match_coco(
         >>> match_coco(records, iou_thrs=[0.5, 0.9]).tp.tolist()  # the surer one has IoU 0.8
         [[True, False], [False, True]]
     """
-    join = _join(records)
+    join = join_detections(records) if join is None else join
     thrs = np.minimum(np.asarray(iou_thrs, np.float64).reshape(-1), 1 - 1e-10)
     if len(thrs) == 0:
         raise ValueError('iou_thrs is empty: give at least one IoU threshold')
-    num_dets = len(join.order)
-    found = np.full((len(thrs), num_dets), -1, np.int32)
-
-    # Rank of each detection in its image and class.
-    by_group = np.argsort(join.keys, kind='stable')
-    begin = _segment_starts(join.keys[by_group])
-    rank = np.empty(num_dets, np.int64)
-    rank[by_group] = np.arange(num_dets) - np.repeat(begin, np.diff(begin, append=num_dets))
-    allowed = rank < max_dets
+    # Seldom does any image have more detections of a class than count: no rank is needed then.
+    allowed = np.ones(len(join.order), bool)
+    if len(join.keys) and np.bincount(join.keys).max() > max_dets:
+        allowed = rank_in_groups(join.keys) < max_dets
 
     # A box with an IoU below the lowest threshold is never matched: few pairs remain.
     iou = coco_iou(records.det_boxes[join.order[join.pair_det]], records.gt_boxes[join.pair_gt])
     near = (iou >= thrs.min()) & allowed[join.pair_det]
     det, gt, iou = join.pair_det[near], join.pair_gt[near], iou[near]
-    # Round r decides the r-th detections of all groups at once, which share no object. Within a
-    # detection pairs are in order of preference, so that the first possible one is chosen.
-    prefer = np.lexsort((-gt, -iou, records.gt_ignored[gt], det, rank[det]))
-    det, gt, iou = det[prefer], gt[prefer], iou[prefer]
+    # Round r decides the r-th detections of all images and classes at once, which share no object.
+    # Within a detection pairs are in order of preference, so that the first possible is chosen.
+    first = segment_starts(det)
+    rank = np.repeat(rank_in_groups(join.keys[det[first]]), np.diff(first, append=len(det)))
+    prefer = np.lexsort((-gt, -iou, records.gt_ignored[gt], det, rank))
+    det, gt, iou, rank = det[prefer], gt[prefer], iou[prefer], rank[prefer]
     enough = iou >= thrs[:, None]
     takes = ~records.gt_ignored[gt]
     taken = np.zeros((len(thrs), len(records.gt_labels)), bool)
-    rounds = _segment_starts(rank[det])
+    rounds = segment_starts(rank)
+    tp = np.zeros((len(thrs), len(join.order)), bool)
+    fp = np.repeat(allowed[None], len(thrs), axis=0)
+    found = np.full(tp.shape, -1, np.int32)
     for start, count in zip(rounds, np.diff(rounds, append=len(det)), strict=True):
         part = slice(start, start + count)
         free = enough[:, part] & ~taken[:, gt[part]]
-        begin = _segment_starts(det[part])
+        begin = segment_starts(det[part])
         place = np.where(free, np.arange(count), count)
         place = np.minimum.reduceat(place, begin, axis=1)
         thr, which = np.nonzero(place < count)
         pair = start + place[thr, which]
         found[thr, det[pair]] = gt[pair]
+        fp[thr, det[pair]] = False
+        tp[thr, det[pair]] = takes[pair]
         taken[thr[takes[pair]], gt[pair[takes[pair]]]] = True
-    ignored = np.zeros(len(records.gt_labels) + 1, bool)  # the last is for -1
-    ignored[:-1] = records.gt_ignored
-    tp = (found >= 0) & ~ignored[found]
-    fp = (found < 0) & allowed
-    return join.matches(records, tp, fp, found)
+    return _matches(join, tp, fp, found)

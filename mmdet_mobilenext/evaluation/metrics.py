@@ -11,6 +11,7 @@ from mmdet_mobilenext.evaluation.average_precision import (
     mean_over_classes,
     precision_recall,
 )
+from mmdet_mobilenext.evaluation.joining import join_detections
 from mmdet_mobilenext.evaluation.matching import COCO_IOU_THRS, match_coco, match_voc
 from mmdet_mobilenext.evaluation.records import DetectionRecords
 
@@ -53,7 +54,8 @@ def evaluate(records: DetectionRecords) -> dict:
         >>> result['per_class']['dog']['voc_11point'] is None  # there is no dog
         True
     """
-    voc, coco = match_voc(records), match_coco(records)
+    join = join_detections(records)
+    voc, coco = match_voc(records, join=join), match_coco(records, join=join)
     values = {
         'voc_11point': class_average_precisions(voc, '11points'),
         'voc_area': class_average_precisions(voc, 'area'),

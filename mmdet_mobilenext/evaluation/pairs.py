@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmdet_mobilenext.evaluation.matching import coco_iou, join_groups, legacy_iou
+from mmdet_mobilenext.evaluation.joining import join_groups
+from mmdet_mobilenext.evaluation.matching import coco_iou, legacy_iou
 from mmdet_mobilenext.evaluation.records import DetectionRecords
 
 __all__ = ['ImagePairs', 'image_pairs']
