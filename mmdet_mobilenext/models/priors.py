@@ -10,6 +10,8 @@ from mmdet.registry import TASK_UTILS
 from torch import Tensor
 from torch.nn.modules.utils import _pair
 
+from .tracing import is_traced
+
 __all__ = ['SSDLitePriorGenerator']
 
 
@@ -24,8 +26,9 @@ class SSDLitePriorGenerator(SSDAnchorGenerator):
     Differs from mmdet's :class:`SSDAnchorGenerator`, which it is built on, in
     that centres, widths and heights are clamped to the image (``clamp`` of
     cx, cy, w, h in 0..1 in the published code: a prior never is larger than
-    the image, but may stick out of it), and in that the input size is given
-    together with explicit sizes.
+    the image, but may stick out of it), in that the input size is given
+    together with explicit sizes, and in that the grids of the last feature map
+    sizes are kept, so that a training step does not make them anew.
 
     Args:
         strides (Sequence[int | tuple[int, int]]): Stride of each level in
@@ -47,6 +50,9 @@ class SSDLitePriorGenerator(SSDAnchorGenerator):
         >>> [tuple(p.shape) for p in priors.grid_priors([(2, 2), (1, 1)], device='cpu')]
         [(24, 4), (6, 4)]
     """
+
+    #: Grids that are kept; a training run with validation needs one or two.
+    MAX_GRIDS = 4
 
     def __init__(
         self,
@@ -79,6 +85,11 @@ class SSDLitePriorGenerator(SSDAnchorGenerator):
             max_sizes=list(max_sizes),
             scale_major=False,
         )
+        self._grids: dict[tuple, Tensor] = {}
+
+    def __getstate__(self) -> dict:
+        """State for pickle and ``copy``: without the grids, which are made again."""
+        return {**self.__dict__, '_grids': {}}
 
     def gen_base_anchors(self) -> list[Tensor]:
         """Priors of one cell of each level, centred on the cell.
@@ -93,6 +104,51 @@ class SSDLitePriorGenerator(SSDAnchorGenerator):
             half = torch.minimum(anchors[:, 2:] - anchors[:, :2], limit) / 2
             clamped.append(torch.cat([centres - half, centres + half], 1))
         return clamped
+
+    def grid_priors(
+        self,
+        featmap_sizes: Sequence[tuple[int, int]],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = 'cuda',
+    ) -> list[Tensor]:
+        """Priors of all levels, made once for each size, dtype and device.
+
+        Args:
+            featmap_sizes (Sequence[tuple[int, int]]): Height and width of each
+                level.
+            dtype (torch.dtype): Defaults to ``torch.float32``.
+            device (torch.device | str): Defaults to ``'cuda'``, as in mmdet.
+
+        Returns:
+            list[Tensor]: (H_i * W_i * num_base_priors[i], 4) for each level,
+            xyxy in pixels, ordered by row, column, prior. A copy: it may be
+            changed in place.
+
+        Example:
+            >>> priors = SSDLitePriorGenerator(
+            ...     strides=[160], min_sizes=[225], max_sizes=[300], ratios=[[2]])
+            >>> first = priors.grid_priors([(2, 2)], device='cpu')[0]
+            >>> first += 1000
+            >>> priors.grid_priors([(2, 2)], device='cpu')[0].max().item() < 1000
+            True
+        """
+        if is_traced():
+            # The graph must hold the operators, or a constant of its own.
+            return super().grid_priors(featmap_sizes, dtype, device)
+        sizes = tuple((int(height), int(width)) for height, width in featmap_sizes)
+        # 'cuda' is whichever device is current: ask rather than guess.
+        key = (sizes, dtype, torch.empty(0, device=device).device)
+        flat = self._grids.get(key)
+        if flat is None:
+            # A tensor made in inference mode could not be used in training later.
+            with torch.inference_mode(False), torch.no_grad():
+                flat = torch.cat(super().grid_priors(sizes, dtype, device))
+            if type(flat) is Tensor:  # no fake tensor of a tracer
+                while len(self._grids) >= self.MAX_GRIDS:
+                    self._grids.pop(next(iter(self._grids)))
+                self._grids[key] = flat
+        lengths = [h * w * n for (h, w), n in zip(sizes, self.num_base_priors, strict=True)]
+        return list(flat.clone().split(lengths))
 
     def single_level_grid_priors(
         self,

@@ -14,6 +14,8 @@ from mmdet.models.utils import make_divisible
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from .tracing import is_traced
+
 __all__ = ['SandglassBlock', 'add_partial_identity', 'sandglass_hidden_channels']
 
 TAPS = ('output', 'expansion')
@@ -41,16 +43,6 @@ def sandglass_hidden_channels(in_channels: int, out_channels: int, reduction_rat
     return hidden
 
 
-def _is_exporting() -> bool:
-    """Whether a tracer (TorchScript, ONNX, torch.export) is recording."""
-    compiler_exporting = getattr(torch.compiler, 'is_exporting', None)
-    return (
-        torch.jit.is_tracing()
-        or torch.onnx.is_in_onnx_export()
-        or (compiler_exporting is not None and compiler_exporting())
-    )
-
-
 def add_partial_identity(out: Tensor, identity: Tensor, channels: int) -> Tensor:
     """Add the first ``channels`` channels of ``identity`` to ``out``.
 
@@ -76,7 +68,7 @@ def add_partial_identity(out: Tensor, identity: Tensor, channels: int) -> Tensor
     """
     if channels == out.shape[1]:
         return identity + out
-    if _is_exporting():
+    if is_traced():
         return torch.cat([out[:, :channels] + identity[:, :channels], out[:, channels:]], 1)
     out[:, :channels].add_(identity[:, :channels])
     return out

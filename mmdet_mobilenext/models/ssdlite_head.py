@@ -17,6 +17,10 @@ from mmdet.registry import MODELS
 from mmdet.utils import InstanceList, OptConfigType, OptInstanceList, reduce_mean
 from torch import Tensor
 
+from .ssdlite_predict import can_predict_batch, predict_batch
+from .ssdlite_targets import DenseTargets, dense_targets, hard_negatives
+from .tracing import is_traced
+
 __all__ = ['SSDLiteHead']
 
 
@@ -203,14 +207,13 @@ class SSDLiteHead(SSDHead):
         """
         featmap_sizes = [tuple(s.shape[-2:]) for s in cls_scores]
         self._check_featmap_sizes(featmap_sizes, batch_img_metas)
-        targets = self._targets(
+        labels, label_weights, bbox_targets = self._targets(
             featmap_sizes,
             batch_gt_instances,
             batch_img_metas,
             batch_gt_instances_ignore,
             device=cls_scores[0].device,
         )
-        labels, label_weights, bbox_targets = targets
         # Losses in float32 also under mixed precision.
         cls_score = self._flatten(cls_scores, self.cls_out_channels).float()
         bbox_pred = self._flatten(bbox_preds, 4).float()
@@ -228,11 +231,18 @@ class SSDLiteHead(SSDHead):
             reduction_override='none',
         ).reshape(labels.shape)
         loss_cls = loss_cls * label_weights
-        is_hard_neg = self._mine_hard_negatives(loss_cls.detach(), is_pos, label_weights > 0)
+        is_hard_neg = hard_negatives(
+            loss_cls.detach(), is_pos, label_weights > 0, self.train_cfg['neg_pos_ratio']
+        )
         loss_cls = (loss_cls * (is_pos | is_hard_neg)).sum() / avg_factor
 
-        pos_pred = bbox_pred[is_pos]
-        loss_bbox = self.loss_bbox(pos_pred, bbox_targets, reduction_override='none')
+        # Dense, as picking the positives would wait for the device. Elsewhere the
+        # target against itself: no loss and no gradient, whatever was predicted.
+        loss_bbox = self.loss_bbox(
+            torch.where(is_pos[..., None], bbox_pred, bbox_targets).reshape(-1, 4),
+            bbox_targets.reshape(-1, 4),
+            reduction_override='none',
+        )
         return dict(loss_cls=loss_cls, loss_bbox=loss_bbox.sum() / avg_factor)
 
     def _targets(
@@ -242,67 +252,30 @@ class SSDLiteHead(SSDHead):
         batch_img_metas: list[dict],
         batch_gt_instances_ignore: OptInstanceList,
         device: torch.device,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What the head should say.
-
-        Returns:
-            tuple[Tensor]: Labels (N, priors), background last; weights of the
-            classification loss (N, priors); regression targets of the
-            positives (n, 4).
-        """
-        if not hasattr(self.assigner, 'assign_batch'):
-            # Any other assigner of mmdet, image by image.
-            anchor_list, valid_flag_list = self.get_anchors(
-                featmap_sizes, batch_img_metas, device=device
+    ) -> DenseTargets:
+        """What the head should say, by this project's or any other assigner."""
+        if hasattr(self.assigner, 'assign_padded'):
+            priors = torch.cat(self.prior_generator.grid_priors(featmap_sizes, device=device))
+            return dense_targets(
+                self.assigner, self.bbox_coder, priors, batch_gt_instances, self.num_classes
             )
-            labels, label_weights, bbox_targets, _, _ = self.get_targets(
-                anchor_list,
-                valid_flag_list,
-                batch_gt_instances,
-                batch_img_metas,
-                batch_gt_instances_ignore=batch_gt_instances_ignore,
-            )
-            labels, label_weights = torch.cat(labels, 1), torch.cat(label_weights, 1)
-            is_pos = labels < self.num_classes
-            return labels, label_weights, torch.cat(bbox_targets, 1)[is_pos]
-
-        priors = torch.cat(self.prior_generator.grid_priors(featmap_sizes, device=device))
-        matched = self.assigner.assign_batch(priors, [gt.bboxes for gt in batch_gt_instances])
-        image, prior = (matched >= 0).nonzero(as_tuple=True)
-        # Row of each positive's ground truth in the concatenation of all images.
-        counts = torch.tensor([len(gt) for gt in batch_gt_instances], device=device)
-        row = matched[image, prior] + (counts.cumsum(0) - counts)[image]
-        gt_bboxes = torch.cat([gt.bboxes for gt in batch_gt_instances])[row]
-        gt_labels = torch.cat([gt.labels for gt in batch_gt_instances])[row]
-        labels = torch.full_like(matched, self.num_classes)
-        labels[image, prior] = gt_labels
-        bbox_targets = self.bbox_coder.encode(priors[prior], gt_bboxes)
-        return labels, (matched != self.assigner.IGNORED).float(), bbox_targets
+        # Any other assigner of mmdet, image by image.
+        anchor_list, valid_flag_list = self.get_anchors(
+            featmap_sizes, batch_img_metas, device=device
+        )
+        targets = self.get_targets(
+            anchor_list,
+            valid_flag_list,
+            batch_gt_instances,
+            batch_img_metas,
+            batch_gt_instances_ignore=batch_gt_instances_ignore,
+        )
+        return DenseTargets(*(torch.cat(levels, 1) for levels in targets[:3]))
 
     @staticmethod
     def _flatten(levels: list[Tensor], channels: int) -> Tensor:
         """Level maps (N, A * C, H, W) to one tensor (N, priors, C)."""
         return torch.cat([m.permute(0, 2, 3, 1).reshape(len(m), -1, channels) for m in levels], 1)
-
-    def _mine_hard_negatives(self, loss: Tensor, is_pos: Tensor, is_valid: Tensor) -> Tensor:
-        """Choose per image the negatives with the largest background loss.
-
-        Args:
-            loss (Tensor): Classification loss of each prior, (N, priors).
-            is_pos (Tensor): Which priors are matched, (N, priors), bool.
-            is_valid (Tensor): Which priors count at all, (N, priors), bool.
-
-        Returns:
-            Tensor: Which priors are hard negatives, (N, priors), bool: at most
-            ``neg_pos_ratio`` for each positive of the image.
-        """
-        is_candidate = is_valid & ~is_pos
-        num_wanted = self.train_cfg['neg_pos_ratio'] * is_pos.sum(1, keepdim=True)
-        order = loss.masked_fill(~is_candidate, float('-inf')).argsort(1, descending=True)
-        rank = torch.empty_like(order).scatter_(
-            1, order, torch.arange(loss.shape[1], device=loss.device).expand_as(order)
-        )
-        return is_candidate & (rank < num_wanted)
 
     def predict_by_feat(
         self,
@@ -315,6 +288,10 @@ class SSDLiteHead(SSDHead):
         with_nms: bool = True,
     ) -> InstanceList:
         """Turn the head's outputs into detections.
+
+        All images at once, if ``test_cfg`` asks for nothing that
+        :func:`can_predict_batch` does not know; otherwise, for a trace and
+        without NMS as in mmdet, image by image. The detections are the same.
 
         Args:
             cls_scores (list[Tensor]): Class scores, see :meth:`forward`.
@@ -335,8 +312,29 @@ class SSDLiteHead(SSDHead):
         # float32 also under mixed precision: NMS knows nothing else on the CPU.
         cls_scores = [s.float() for s in cls_scores]
         bbox_preds = [p.float() for p in bbox_preds]
-        return super().predict_by_feat(
-            cls_scores, bbox_preds, score_factors, batch_img_metas, cfg, rescale, with_nms
+        used_cfg = self.test_cfg if cfg is None else cfg
+        cells = [height * width for height, width in featmap_sizes]
+        most = max(n * c for n, c in zip(self.num_base_priors, cells, strict=True))
+        if (
+            score_factors is not None
+            or not with_nms
+            or is_traced()
+            or getattr(self.bbox_coder, 'use_box_type', False)
+            or getattr(self.loss_cls, 'custom_cls_channels', False)
+            or not can_predict_batch(used_cfg, most * self.num_classes)
+        ):
+            return super().predict_by_feat(
+                cls_scores, bbox_preds, score_factors, batch_img_metas, cfg, rescale, with_nms
+            )
+        priors = self.prior_generator.grid_priors(featmap_sizes, device=cls_scores[0].device)
+        return predict_batch(
+            self._flatten(cls_scores, self.cls_out_channels),
+            self._flatten(bbox_preds, 4),
+            torch.cat(priors),
+            self.bbox_coder,
+            batch_img_metas,
+            used_cfg,
+            rescale,
         )
 
     def _check_featmap_sizes(

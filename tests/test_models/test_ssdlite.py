@@ -175,14 +175,6 @@ def test_image_without_boxes(detectors):
     assert [v.item() for v in none.values()] == [0, 0]
 
 
-def test_hard_negatives_are_the_worst_three_for_each_positive(detectors):
-    head = detectors['mobilenext'].bbox_head
-    loss = torch.tensor([[5.0, 1.0, 4.0, 2.0, 3.0, 0.5], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
-    is_pos = torch.tensor([[True, False, False, False, False, False], [False] * 6])
-    mined = head._mine_hard_negatives(loss, is_pos, torch.ones_like(is_pos))
-    assert mined.tolist() == [[False, False, True, True, True, False], [False] * 6]
-
-
 def samples(shapes, num_boxes=2):
     """Data samples with random boxes."""
     made = []
