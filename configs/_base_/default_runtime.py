@@ -20,6 +20,7 @@ default_hooks = dict(
     non_finite_loss=dict(type='NonFiniteLossHook'),
     memory_format=dict(type='MemoryFormatHook'),
     strict_load=dict(type='StrictLoadHook'),
+    keep_memory=dict(type='KeepMemoryHook'),
 )
 
 env_cfg = dict(

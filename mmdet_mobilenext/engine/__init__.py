@@ -2,6 +2,7 @@
 """Training and testing: entry points, hooks and checks of the environment."""
 
 from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .keep_memory_hook import KeepMemoryHook
 from .memory_format_hook import MemoryFormatHook
 from .non_finite_loss_hook import NonFiniteLossError, NonFiniteLossHook
 from .picture_hook import PictureHook
@@ -10,6 +11,7 @@ from .strict_load_hook import StrictLoadHook
 
 __all__ = [
     'AtomicCheckpointHook',
+    'KeepMemoryHook',
     'MemoryFormatHook',
     'NonFiniteLossError',
     'NonFiniteLossHook',

@@ -2,6 +2,7 @@
 """Networks: backbone, neck, head and priors."""
 
 from .batch_assigner import BatchMaxIoUAssigner
+from .inplace_relu6 import InplaceReLU6
 from .mobilenext import MobileNeXt
 from .priors import SSDLitePriorGenerator
 from .sandglass import SandglassBlock
@@ -10,6 +11,7 @@ from .ssdlite_neck import SSDLiteNeck
 
 __all__ = [
     'BatchMaxIoUAssigner',
+    'InplaceReLU6',
     'MobileNeXt',
     'SSDLiteHead',
     'SSDLiteNeck',

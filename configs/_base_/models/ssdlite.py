@@ -9,12 +9,12 @@ model = dict(
         bgr_to_rgb=True,
         pad_size_divisor=1,
     ),
-    neck=dict(type='SSDLiteNeck', norm_cfg=dict(type='BN'), act_cfg=dict(type='ReLU6')),
+    neck=dict(type='SSDLiteNeck', norm_cfg=dict(type='BN'), act_cfg=dict(type='InplaceReLU6')),
     bbox_head=dict(
         type='SSDLiteHead',
         num_classes=20,
         norm_cfg=dict(type='BN'),
-        act_cfg=dict(type='ReLU6'),
+        act_cfg=dict(type='InplaceReLU6'),
         # 3,234 priors, six at every location
         anchor_generator=dict(
             type='SSDLitePriorGenerator',

@@ -7,7 +7,7 @@ model = dict(
         # 96 channels at stride 16 and 1280 at stride 32
         out_indices=(4, 7),
         norm_cfg=dict(type='BN'),
-        act_cfg=dict(type='ReLU6'),
+        act_cfg=dict(type='InplaceReLU6'),
     ),
     neck=dict(
         in_channels=(96, 1280),

@@ -10,7 +10,7 @@ model = dict(
         out_indices=(5, 7, 7),
         taps=('expansion', 'expansion', 'output'),
         norm_cfg=dict(type='BN'),
-        act_cfg=dict(type='ReLU6'),
+        act_cfg=dict(type='InplaceReLU6'),
     ),
     neck=dict(
         in_channels=(576, 1280, 1280),
