@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measuring: speed of training steps and inference."""
+"""Measuring: the comparison of detectors, and their speed."""

@@ -33,12 +33,14 @@ from torch import nn
 from mmdet_mobilenext.checkpoints.safe_loading import load_safely
 from mmdet_mobilenext.checkpoints.strict import compare_state_dicts, weights_in_checkpoint
 from mmdet_mobilenext.engine.complexity import count_madds, count_parameters
+from mmdet_mobilenext.engine.keep_memory_hook import keep_freed_memory, keeps_memory
 from mmdet_mobilenext.engine.memory_format_hook import to_channels_last, wants_channels_last
 
 from .folder import write_json
 from .parent import die_with_parent
-from .speed import make_batch, time_interleaved
-from .speed_report import describe_machine
+from .speed.batches import make_batch
+from .speed.report import describe_machine
+from .speed.timing import time_interleaved
 
 __all__ = ['load_detector', 'measure_cost', 'measure_memory', 'peak_memory_mb']
 
@@ -168,6 +170,8 @@ def measure_cost(spec: Mapping[str, Any]) -> dict[str, dict]:
             input_size=results[name]['cost']['input_size'],
             order='interleaved',
         )
+    if any(keeps_memory(cfg) for _, cfg, _ in loaded):
+        keep_freed_memory()  # as their training does; one setting for all, since they take turns
     train_tasks, sizes = [], []
     for name, cfg, model in loaded:
         size = results[name]['cost']['input_size']
