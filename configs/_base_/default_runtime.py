@@ -21,6 +21,7 @@ default_hooks = dict(
     memory_format=dict(type='MemoryFormatHook'),
     strict_load=dict(type='StrictLoadHook'),
     keep_memory=dict(type='KeepMemoryHook'),
+    fold_norm=dict(type='FoldNormHook'),
 )
 
 env_cfg = dict(

@@ -33,6 +33,7 @@ from torch import nn
 from mmdet_mobilenext.checkpoints.safe_loading import load_safely
 from mmdet_mobilenext.checkpoints.strict import compare_state_dicts, weights_in_checkpoint
 from mmdet_mobilenext.engine.complexity import count_madds, count_parameters
+from mmdet_mobilenext.engine.fold_norm_hook import fold_frozen_norms, folds_norms
 from mmdet_mobilenext.engine.keep_memory_hook import keep_freed_memory, keeps_memory
 from mmdet_mobilenext.engine.memory_format_hook import to_channels_last, wants_channels_last
 
@@ -72,6 +73,8 @@ def load_detector(config: str, checkpoint: str) -> tuple[Config, nn.Module]:
     hook = (cfg.get('default_hooks') or {}).get('memory_format')
     if hook and wants_channels_last(hook.get('channels_last', 'auto'), model):
         to_channels_last(model)
+    if folds_norms(cfg):
+        fold_frozen_norms(model)
     return cfg, model
 
 

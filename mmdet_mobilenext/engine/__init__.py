@@ -2,6 +2,7 @@
 """Training and testing: entry points, hooks and checks of the environment."""
 
 from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .fold_norm_hook import FoldNormHook
 from .keep_memory_hook import KeepMemoryHook
 from .memory_format_hook import MemoryFormatHook
 from .non_finite_loss_hook import NonFiniteLossError, NonFiniteLossHook
@@ -11,6 +12,7 @@ from .strict_load_hook import StrictLoadHook
 
 __all__ = [
     'AtomicCheckpointHook',
+    'FoldNormHook',
     'KeepMemoryHook',
     'MemoryFormatHook',
     'NonFiniteLossError',

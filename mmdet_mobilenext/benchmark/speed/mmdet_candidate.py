@@ -21,6 +21,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mmdet_mobilenext.engine.config import load_config
+from mmdet_mobilenext.engine.fold_norm_hook import fold_frozen_norms, folds_norms
 from mmdet_mobilenext.engine.keep_memory_hook import keep_gradients, keeps_memory
 from mmdet_mobilenext.engine.memory_format_hook import to_channels_last, wants_channels_last
 
@@ -115,6 +116,8 @@ class MMDetCandidate(CandidateState):
         hook = (self.cfg.get('default_hooks') or {}).get('memory_format')
         if hook and wants_channels_last(hook.get('channels_last', 'auto'), model):
             to_channels_last(model)
+        if folds_norms(self.cfg):
+            fold_frozen_norms(model)
         if self._wanted_size is not None:
             self._fit_strides(model)
         return model
