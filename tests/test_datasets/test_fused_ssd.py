@@ -262,3 +262,36 @@ def test_workers_can_have_it(configs, image):
     np.testing.assert_array_equal(
         run(again, entry(image), 0)['img'], run(augment, entry(image), 0)['img']
     )
+
+
+def test_a_cache_changes_no_pixel_and_saves_decoding(configs, image, tmp_path, monkeypatch):
+    cache = dict(backend='disk', max_bytes='10MB', directory=str(tmp_path / 'cache'))
+    cached = FusedSSDAugment(augmentation(configs, (48, 48)), cache=cache)
+    plain = FusedSSDAugment(augmentation(configs, (48, 48)))
+    for seed in range(8):
+        np.testing.assert_array_equal(
+            run(cached, entry(image), seed)['img'], run(plain, entry(image), seed)['img']
+        )
+    statistics = cached.cache.statistics()
+    assert statistics['hits'] + statistics['misses'] == 8 and statistics['misses'] <= 4
+    monkeypatch.setattr(cached, '_decode', None)  # all that is needed is there
+    for seed in range(8):
+        run(cached, entry(image), seed)
+
+
+def test_a_cache_of_smaller_images_shows_the_same_place(configs, image, tmp_path):
+    cache = dict(backend='disk', max_bytes='10MB', directory=str(tmp_path / 'cache'), max_side=77)
+    cached = FusedSSDAugment(augmentation(configs, (48, 48)), cache=cache)
+    plain = FusedSSDAugment(augmentation(configs, (48, 48)))
+    for seed in range(20):
+        ours, theirs = (run(a, entry(image), seed) for a in (cached, plain))
+        assert torch.equal(ours['gt_bboxes'].tensor, theirs['gt_bboxes'].tensor)
+        assert np.abs(ours['img'] - theirs['img']).mean() < 4
+
+
+def test_a_second_cache_is_refused(configs, tmp_path):
+    listed = augmentation(configs)
+    cache = dict(backend='disk', max_bytes='10MB', directory=str(tmp_path))
+    listed[0] = dict(type='LoadCachedImage', cache=cache)
+    with pytest.raises(ValueError, match='cache of its own'):
+        FusedSSDAugment(listed)
