@@ -73,7 +73,7 @@ def load_detector(config: str, checkpoint: str) -> tuple[Config, nn.Module]:
     hook = (cfg.get('default_hooks') or {}).get('memory_format')
     if hook and wants_channels_last(hook.get('channels_last', 'auto'), model):
         to_channels_last(model)
-    if folds_norms(cfg):
+    if folds_norms(cfg) and not torch.cuda.is_available():
         fold_frozen_norms(model)
     return cfg, model
 

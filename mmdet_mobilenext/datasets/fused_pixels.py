@@ -18,6 +18,9 @@ __all__ = ['Colour', 'Window', 'choose_reduction', 'distort_colour', 'render']
 REDUCTIONS = (8, 4, 2)
 """By how much libjpeg scales down while it decodes."""
 
+MAX_SIDE = 32767
+"""From as many pixels on OpenCV cannot warp."""
+
 FLIP_CODES = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}
 
 
@@ -143,6 +146,9 @@ def render(
         >>> render(np.full((2, 2, 3), 7, np.uint8), window, (1, 2, 3))[..., 0].tolist()
         [[1, 1, 7, 7], [1, 1, 7, 7]]
     """
+    while max(image.shape[:2]) >= MAX_SIDE:
+        half = tuple(-(-side // 2) for side in image.shape[1::-1])
+        image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
     (top, bottom), y_weights = _visible(window, 0)
     (left, right), x_weights = _visible(window, 1)
     block = _warp(image, window, (left, top, right, bottom))

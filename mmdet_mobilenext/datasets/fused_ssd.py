@@ -28,6 +28,7 @@ __all__ = ['FusedSSDAugment']
 ORDER = (LoadImageFromFile, SSDPhotoMetricDistortion, Expand, SSDRandomCrop, RandomFlip, Resize)
 """Transforms that are fused, in their only possible order."""
 
+ORIENTATION = 0x0112  # tag of EXIF
 JPEG_MARK = b'\xff\xd8'
 
 REDUCED_FLAGS = {
@@ -43,7 +44,8 @@ class FusedSSDAugment(BaseTransform):
 
     The listed transforms draw their parameters in their own order and with
     their own code, but touch no pixel: the same seed gives exactly the boxes
-    and labels that the list gives one by one. Then the image is decoded (scaled
+    and labels that the list gives one by one (unless the annotation tells a
+    wrong image size: then draws are made anew for the true one). Then the image is decoded (scaled
     down by 2, 4 or 8 where it will be shown that small), one warp makes the
     final image, and colours are distorted on the result. The list one by one
     distorts the whole image, allocates a canvas of up to 16 times its size and
@@ -98,7 +100,13 @@ class FusedSSDAugment(BaseTransform):
         parts = dict.fromkeys(ORDER)
         position = -1
         for transform in self.transforms:
-            kind = next((k for k in ORDER if isinstance(transform, k)), None)
+            if isinstance(transform, LoadCachedImage) and fused:
+                raise ValueError(
+                    'FusedSSDAugment has a cache of its own: give it cache=dict(...) and list '
+                    'LoadImageFromFile instead of LoadCachedImage'
+                )
+            # subclasses may do other things
+            kind = next((k for k in ORDER if type(transform) is k), None)
             if kind is None and position <= 0:
                 self.annotation_transforms.append(transform)
             elif kind is None or ORDER.index(kind) <= position:
@@ -118,6 +126,11 @@ class FusedSSDAugment(BaseTransform):
         self.cache = None
         if fused:
             decoder = dict(color_type='color', imdecode_backend=self.loader.imdecode_backend)
+            if cache is not None and self.loader.backend_args is not None:
+                raise ValueError(
+                    'the image cache is for local files, but LoadImageFromFile has backend_args='
+                    f'{self.loader.backend_args}: leave out one of both'
+                )
             self.cache = build_image_cache(cache, settings=decoder)
 
     def _check(self) -> None:
@@ -126,15 +139,20 @@ class FusedSSDAugment(BaseTransform):
                 'FusedSSDAugment needs LoadImageFromFile first and Resize last, but received '
                 f'{[type(t).__name__ for t in self.transforms]}'
             )
-        if isinstance(self.loader, LoadCachedImage) and self.fused:
-            raise ValueError(
-                'FusedSSDAugment has a cache of its own: give it cache=dict(...) and list '
-                'LoadImageFromFile instead of LoadCachedImage'
-            )
         if self.loader.to_float32 or self.loader.color_type != 'color':
             raise ValueError(
                 'FusedSSDAugment needs LoadImageFromFile with to_float32=False and '
                 f"color_type='color', but received {self.loader}"
+            )
+        if self.loader.ignore_empty:
+            raise ValueError(
+                'FusedSSDAugment does not pass over images that cannot be read: list '
+                'LoadImageFromFile without ignore_empty'
+            )
+        if self.resize.interpolation != 'bilinear' or self.resize.backend != 'cv2':
+            raise ValueError(
+                "FusedSSDAugment needs Resize with interpolation='bilinear' and backend='cv2', but "
+                f'received {self.resize}'
             )
         if self.resize.keep_ratio or self.resize.scale is None:
             raise ValueError(
@@ -160,16 +178,23 @@ class FusedSSDAugment(BaseTransform):
         if not self.fused:
             return results
 
+        for key in ('gt_masks', 'gt_seg_map'):
+            if key in results:
+                raise ValueError(
+                    f'FusedSSDAugment moves boxes only, but there is {key}: load no masks, or use '
+                    'fused=False'
+                )
         path = results['img_path']
-        declared = 'height' in results and 'width' in results
-        size = (results['height'], results['width']) if declared else self._size_in_header(path)
+        size = (results.get('height') or 0, results.get('width') or 0)
+        if min(size) < 1:  # not declared, or without meaning
+            size = self._size_in_header(path)
         window, colour, annotations = self._plan(results, size)
         reduction = choose_reduction(window)
         image = self._load(path, reduction)
         if not self._is_of_size(image, size, reduction):
             # The XML or an orientation mark told another size. That of the
             # pixels counts, as without fusing: draw anew for it.
-            image = self._load(path, 1)
+            image = self._decode(path, 1)  # not from the cache, which may scale
             window, colour, annotations = self._plan(results, image.shape[:2])
         results.update(annotations)
         fill = None if self.expand is None else tuple(self.expand.mean)
@@ -238,7 +263,7 @@ class FusedSSDAugment(BaseTransform):
     def _decode(self, path: str, reduction: int) -> np.ndarray:
         data = fileio.get(path, backend_args=self.loader.backend_args)
         backend = self.loader.imdecode_backend
-        if reduction > 1 and backend == 'cv2' and data[:2] == JPEG_MARK:
+        if reduction > 1 and backend == 'cv2' and data[:2] == JPEG_MARK and not _is_turned(data):
             image = cv2.imdecode(np.frombuffer(data, np.uint8), REDUCED_FLAGS[reduction])
         else:
             image = mmcv.imfrombytes(data, flag='color', backend=backend)
@@ -269,6 +294,18 @@ class FusedSSDAugment(BaseTransform):
             f'{self.__class__.__name__}(transforms={self.transforms}, fused={self.fused}, '
             f'cache={self.cache})'
         )
+
+
+def _is_turned(data: bytes) -> bool:
+    """Whether a JPEG is to be shown turned or mirrored.
+
+    Scaled down it would be out of place by up to a pixel: decoders round sizes
+    up at the right and the bottom, before they turn.
+    """
+    if b'Exif' not in data[:65536]:
+        return False
+    with Image.open(io.BytesIO(data)) as image:
+        return image.getexif().get(ORIENTATION, 1) != 1
 
 
 def _colour(photometric: SSDPhotoMetricDistortion) -> Colour:

@@ -12,13 +12,18 @@ from torch import nn
 __all__ = ['FoldNormHook', 'fold_frozen_norms', 'folds_norms']
 
 
+PLAIN_FORWARDS = (nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward)
+
+
 def fold_frozen_norms(model: nn.Module) -> int:
     """Let convolutions take over what batch norms in eval mode do.
 
     Weights are folded anew in each forward (mmcv's ``efficient_conv_bn_eval``,
     https://arxiv.org/abs/2305.11624), so norms can be trained again, weights
     get their gradients, and checkpoints stay what they are. A norm that gathers
-    statistics is not folded. Results are the same but for rounding.
+    statistics is not folded, nor one behind a convolution that is not PyTorch's
+    own (deformable, transposed, weight-standardised and others). Results are the
+    same but for rounding.
 
     Args:
         model (nn.Module): Modified in place.
@@ -30,7 +35,12 @@ def fold_frozen_norms(model: nn.Module) -> int:
         >>> fold_frozen_norms(ConvModule(2, 3, 1, norm_cfg=dict(type='BN')))
         1
     """
-    modules = [m for m in model.modules() if isinstance(m, ConvModule)]
+    modules = [
+        m
+        for m in model.modules()
+        # mmcv folds into torch's own convolution, whatever a subclass makes of it
+        if isinstance(m, ConvModule) and type(m.conv).forward in PLAIN_FORWARDS
+    ]
     for module in modules:
         module.turn_on_efficient_conv_bn_eval(True)
     return sum(module.efficient_conv_bn_eval_forward is not None for module in modules)
@@ -58,6 +68,9 @@ class FoldNormHook(Hook):
     """Fold frozen batch norms in testing, and in training with ``norm_eval`` or
     ``frozen_stages``; see :func:`fold_frozen_norms`.
 
+    On CPUs alone: a GPU waits longer for the launches of folding than the norms
+    take.
+
     Example:
         >>> FoldNormHook().priority
         'HIGH'
@@ -72,4 +85,5 @@ class FoldNormHook(Hook):
         Args:
             runner (Runner): The runner.
         """
-        fold_frozen_norms(runner.model)
+        if all(parameter.device.type == 'cpu' for parameter in runner.model.parameters()):
+            fold_frozen_norms(runner.model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import platform
 
 import torch
@@ -13,19 +14,22 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch import nn
 
 __all__ = [
     'KeepMemoryHook',
     'keep_freed_memory',
     'keep_gradients',
     'keeps_memory',
+    'memory_is_kept',
     'separate_large_blocks',
 ]
 
 # Parameters of mallopt, from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -2, -3, -4
 
-KEEP = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 16 << 20}
+# -1 switches trimming off.
+KEEP = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1, M_TOP_PAD: 16 << 20}
 # Each large block on its own, with the small ones next to each other.
 SEPARATE = {M_MMAP_MAX: 1 << 20, M_MMAP_THRESHOLD: 128 << 10}
 # Where glibc's own thresholds end up once a program has freed a large block.
@@ -37,11 +41,37 @@ GIVE_BACK = {
 }
 
 
-def _mallopt(values: dict[int, int]) -> bool:
+_kept: bool | None = None
+_watches_forks = False
+
+
+def _mallopt(values: dict[int, int], kept: bool) -> bool:
+    global _kept, _watches_forks
     if platform.libc_ver()[0] != 'glibc':
         return False
     libc = ctypes.CDLL(None)
-    return hasattr(libc, 'mallopt') and all([libc.mallopt(k, v) for k, v in values.items()])
+    if not hasattr(libc, 'mallopt') or not all([libc.mallopt(k, v) for k, v in values.items()]):
+        return False
+    _kept = kept
+    if not _watches_forks:
+        # Data loader workers handle small blocks, for which glibc's own way is best.
+        os.register_at_fork(after_in_child=lambda: _mallopt(GIVE_BACK, False))
+        _watches_forks = True
+    return True
+
+
+def memory_is_kept() -> bool | None:
+    """What was set last in this process.
+
+    Returns:
+        bool | None: Whether freed memory is kept; None if nothing was set.
+
+    Example:
+        >>> _ = keep_freed_memory(False)
+        >>> memory_is_kept() in (False, None)
+        True
+    """
+    return _kept
 
 
 def keep_freed_memory(keep: bool = True) -> bool:
@@ -64,8 +94,8 @@ def keep_freed_memory(keep: bool = True) -> bool:
         True
     """
     if keep:
-        return _mallopt(KEEP)
-    done = _mallopt(GIVE_BACK)
+        return _mallopt(KEEP, True)
+    done = _mallopt(GIVE_BACK, False)
     if done:
         ctypes.CDLL(None).malloc_trim(0)
     return done
@@ -85,7 +115,7 @@ def separate_large_blocks() -> bool:
         >>> separate_large_blocks() == keep_freed_memory(False)
         True
     """
-    return _mallopt(SEPARATE)
+    return _mallopt(SEPARATE, False)
 
 
 def keeps_memory(cfg: Config) -> bool:
@@ -117,11 +147,16 @@ class KeepMemoryHook(Hook):
     zero instead of None matter for a parameter that takes part in some steps
     only: weight decay and momentum then go on.
 
+    Data loader workers do as glibc does by default.
+
     Does nothing on a GPU, whose tensors have PyTorch's caching allocator, and
     where the C library is not glibc.
 
     Args:
-        first_iterations (int): Defaults to 2.
+        first_iterations (int): At least 1. Defaults to 2.
+
+    Raises:
+        ValueError: If ``first_iterations`` is below 1.
 
     Example:
         >>> KeepMemoryHook().first_iterations
@@ -131,6 +166,10 @@ class KeepMemoryHook(Hook):
     priority = 'VERY_HIGH'
 
     def __init__(self, first_iterations: int = 2) -> None:
+        if first_iterations < 1:
+            raise ValueError(
+                f'first_iterations must be at least 1, but received {first_iterations}'
+            )
         self.first_iterations = first_iterations
         self._begun = 0
         self._active = False
@@ -142,7 +181,7 @@ class KeepMemoryHook(Hook):
             runner (Runner): The runner.
         """
         self._begun = 0
-        self._active = not torch.cuda.is_available() and separate_large_blocks()
+        self._active = _is_on_cpu(runner.model) and separate_large_blocks()
         if self._active:
             keep_gradients(runner.optim_wrapper)
 
@@ -168,7 +207,7 @@ class KeepMemoryHook(Hook):
         Args:
             runner (Runner): The runner.
         """
-        self._active = not torch.cuda.is_available() and keep_freed_memory()
+        self._active = _is_on_cpu(runner.model) and keep_freed_memory()
 
     def after_run(self, runner: Runner) -> None:
         """Give back what is kept.
@@ -178,6 +217,10 @@ class KeepMemoryHook(Hook):
         """
         if self._active:
             keep_freed_memory(False)
+
+
+def _is_on_cpu(model: nn.Module) -> bool:
+    return all(parameter.device.type == 'cpu' for parameter in model.parameters())
 
 
 def keep_gradients(optim_wrapper: OptimWrapper | OptimWrapperDict) -> None:

@@ -137,7 +137,8 @@ class SSDLitePriorGenerator(SSDAnchorGenerator):
             return super().grid_priors(featmap_sizes, dtype, device)
         sizes = tuple((int(height), int(width)) for height, width in featmap_sizes)
         # 'cuda' is whichever device is current: ask rather than guess.
-        key = (sizes, dtype, torch.empty(0, device=device).device)
+        shape = (tuple(self.strides), tuple(id(base) for base in self.base_anchors))
+        key = (sizes, dtype, torch.empty(0, device=device).device, shape)
         flat = self._grids.get(key)
         if flat is None:
             # A tensor made in inference mode could not be used in training later.

@@ -33,6 +33,7 @@ from mmdet_mobilenext.benchmark.speed.tasks import (
     measure_load,
     measure_step,
 )
+from mmdet_mobilenext.engine.keep_memory_hook import keep_freed_memory
 
 SMALL = dict(batch_size=2, test_batch_size=2, runs=2, block=1, images=6, growth_runs=1)
 NARROW = """
@@ -48,6 +49,13 @@ reference_train_pipeline = [
     dict(type='PackDetInputs'),
 ]
 """
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _memory_as_before():
+    """Candidates set the C library as their training would."""
+    yield
+    keep_freed_memory(False)
 
 
 @pytest.fixture(scope='module')
@@ -111,10 +119,11 @@ def test_loading_of_the_reference_pipeline_takes_part(config, settings):
     assert extra[0].takes_part('load') and not extra[0].takes_part('step')
     candidates = [build_candidate(s, settings) for s in (spec, *extra)]
     assert len(candidates[1].train_dataset.pipeline.transforms) == 4
+    threads = torch.get_num_threads()
     series = measure_load(candidates, lambda *state: None)
     check(series[:2], ['ours', 'ours, reference pipeline'])
     check(series[2:], ['ours', 'ours, reference pipeline'])
-    assert torch.get_num_threads() >= 1
+    assert torch.get_num_threads() == threads
 
 
 def test_a_fused_pipeline_has_its_reference(voc, settings):
@@ -327,3 +336,15 @@ def test_memory_and_processes(config, settings):
     found = measure_processes([spec, broken], settings, 2, batch_size=2, threads=1)
     assert len(found['a']) == 1 and found['a'][0] > 0
     assert 'widen_factor must be in' in found['broken']
+
+
+@pytest.mark.parametrize('option', ['--json', '--plot'])
+def test_files_that_cannot_be_written_are_named_before_measuring(tmp_path, option):
+    (tmp_path / 'file').write_text('')
+    (tmp_path / 'a.png').mkdir()
+    for path, why in (
+        (tmp_path / 'a.png', 'is a folder'),
+        (tmp_path / 'file/x.png', 'cannot make'),
+    ):
+        with pytest.raises(BenchmarkError, match=f'{option}.*{why}'):
+            run(parse_args([option, str(path)]), ROOT / 'configs')

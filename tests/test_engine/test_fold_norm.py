@@ -3,7 +3,9 @@
 
 import copy
 
+import pytest
 import torch
+from mmcv.cnn import ConvModule
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from torch import nn
@@ -75,6 +77,19 @@ def test_norms_that_gather_statistics_still_do(configs):
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
     for name, value in plain.state_dict().items():
         assert torch.equal(folded.state_dict()[name], value)
+
+
+@pytest.mark.parametrize('conv', ['ConvWS', 'deconv', 'Conv2dAdaptivePadding'])
+def test_other_convolutions_are_left_alone(conv):
+    """mmcv's folding would bypass what these do."""
+    options = dict(conv_cfg=dict(type=conv), norm_cfg=dict(type='BN'))
+    plain = ConvModule(4, 6, 3, stride=2, **options).eval()
+    plain.norm.running_mean.normal_()
+    folded = copy.deepcopy(plain)
+    assert fold_frozen_norms(folded) == 0
+    x = torch.rand(1, 4, 17, 17)
+    with torch.no_grad():
+        assert torch.equal(folded(x), plain(x))
 
 
 def test_which_configs_fold(configs):

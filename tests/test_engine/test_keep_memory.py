@@ -2,6 +2,7 @@
 """Freed memory is kept while a run on the CPU lasts, and nothing else changes."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -13,7 +14,13 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
-from mmdet_mobilenext.engine.keep_memory_hook import keep_freed_memory, keeps_memory
+from mmdet_mobilenext.engine import keep_memory_hook
+from mmdet_mobilenext.engine.keep_memory_hook import (
+    KeepMemoryHook,
+    keep_freed_memory,
+    keeps_memory,
+    memory_is_kept,
+)
 
 needs_glibc = pytest.mark.skipif(
     not keep_freed_memory(False) or torch.cuda.is_available(), reason='needs glibc and no GPU'
@@ -52,6 +59,12 @@ def test_kept_memory_is_not_fetched_again():
     )
     found = json.loads(done.stdout.splitlines()[-1])
     assert found['kept'] < min(found['given back'], found['apart']) / 10
+
+
+@pytest.fixture(autouse=True)
+def _as_before():
+    yield
+    keep_freed_memory(False)
 
 
 class Model(BaseModel):
@@ -109,6 +122,58 @@ def test_gradients_stay_and_training_is_the_same(tmp_path):
     assert len(set(with_hook.places)) == 1 and with_hook.values == [0.0] * 5
     for name, weight in expected.items():
         assert torch.equal(weights[name], weight)
+
+
+@needs_glibc
+def test_memory_is_kept_from_the_third_step_to_the_end(tmp_path, monkeypatch):
+    """Large blocks are placed apart first; workers and later runs are as before."""
+    settings = []
+    mallopt = keep_memory_hook._mallopt
+
+    def record(values, kept):
+        settings.append(values)
+        return mallopt(values, kept)
+
+    class Note(Hook):
+        def after_train_iter(self, runner, *args, **kwargs):
+            settings.append(runner.iter)
+
+    monkeypatch.setattr(keep_memory_hook, '_mallopt', record)
+    train(tmp_path, [dict(type='KeepMemoryHook'), Note()])
+    keep, apart, back = (
+        getattr(keep_memory_hook, name) for name in ('KEEP', 'SEPARATE', 'GIVE_BACK')
+    )
+    assert settings == [apart, 0, keep, 1, 2, 3, 4, back]
+    assert memory_is_kept() is False
+
+
+@needs_glibc
+def test_testing_keeps_memory_from_the_start(tmp_path, monkeypatch):
+    class Test:
+        model = Model()
+
+    hook = KeepMemoryHook()
+    hook.before_test(Test)
+    assert memory_is_kept() is True
+    hook.after_run(Test)
+    assert memory_is_kept() is False
+
+
+@needs_glibc
+def test_workers_do_as_glibc_does():
+    keep_freed_memory()
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(write, str(memory_is_kept()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 99) == b'False' and memory_is_kept() is True
+
+
+def test_bad_first_iterations():
+    with pytest.raises(ValueError, match='first_iterations must be at least 1, but received 0'):
+        KeepMemoryHook(first_iterations=0)
 
 
 def test_which_configs_keep_memory(configs):

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmdet_mobilenext.engine.keep_memory_hook import keep_freed_memory
+from mmdet_mobilenext.engine.keep_memory_hook import keep_freed_memory, memory_is_kept
 
 from .loaders import BlockLoader
 
@@ -239,12 +239,7 @@ class CandidateState(abc.ABC):
         Returns:
             bool: Whether that was a change: then kept memory has to be fetched again once.
         """
-        if CandidateState._memory_kept == self.keeps_memory:
-            return False
-        CandidateState._memory_kept = self.keeps_memory
-        return keep_freed_memory(self.keeps_memory)
-
-    _memory_kept: bool | None = None
+        return memory_is_kept() is not self.keeps_memory and keep_freed_memory(self.keeps_memory)
 
     def release(self) -> None:
         """Let go of the model, and of its memory."""

@@ -87,12 +87,29 @@ def _check(args: argparse.Namespace) -> list[str]:
         raise BenchmarkError(f'--target-map must be in (0, 1], but received {args.target_map}')
     if args.plot:
         check_plot_path(args.plot)
+    for option, path in (('--json', args.json), ('--plot', args.plot)):
+        if path:
+            _check_writable(option, Path(path))
     if args.tasks and 'time-to-map' in args.tasks and not args.work_dirs:
         raise BenchmarkError('the task time-to-map needs --work-dirs NAME=DIR ...')
     tasks = args.tasks or [t for t in TASKS if t != 'time-to-map' or args.work_dirs]
     if args.work_dirs and 'time-to-map' not in tasks:
         raise BenchmarkError('--work-dirs is for the task time-to-map, which is not in --tasks')
     return tasks
+
+
+def _check_writable(option: str, path: Path) -> None:
+    """Before hours of measuring."""
+    folder = path.resolve().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchmarkError(
+            f'{option} {path}: cannot make the folder {folder} ({error})'
+        ) from None
+    if path.is_dir() or not os.access(folder, os.W_OK):
+        why = 'is a folder' if path.is_dir() else f'cannot be written: no permission for {folder}'
+        raise BenchmarkError(f'{option} {path} {why}: name a file that can be written')
 
 
 def _data(args: argparse.Namespace, board: SpeedBoard) -> str:

@@ -116,7 +116,7 @@ class MMDetCandidate(CandidateState):
         hook = (self.cfg.get('default_hooks') or {}).get('memory_format')
         if hook and wants_channels_last(hook.get('channels_last', 'auto'), model):
             to_channels_last(model)
-        if folds_norms(self.cfg):
+        if folds_norms(self.cfg) and self.device.type == 'cpu':
             fold_frozen_norms(model)
         if self._wanted_size is not None:
             self._fit_strides(model)
