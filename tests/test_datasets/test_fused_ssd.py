@@ -322,3 +322,22 @@ def test_a_second_cache_is_refused(configs, tmp_path):
     listed[0] = dict(type='LoadCachedImage', cache=cache)
     with pytest.raises(ValueError, match='cache of its own'):
         FusedSSDAugment(listed)
+
+
+@pytest.mark.parametrize(
+    ('config', 'dataset'),
+    [
+        ('ssdlite_mobilenext_voc07.py', 'train_dataloader.dataset'),
+        ('ssdlite_mobilenext_voc.py', 'train_dataloader.dataset.datasets.1'),
+        ('ssdlite_mobilenext_demo.py', 'train_dataloader.dataset'),
+    ],
+)
+def test_switches_of_the_command_line(configs, config, dataset):
+    """As docs/data_cache.md and docs/speed.md tell."""
+    step = f'{dataset}.pipeline.0'
+    options = {f'{step}.fused': False, f'{step}.cache.backend': 'disk'}
+    cfg = Config.fromfile(configs / config)
+    cfg.merge_from_dict(options)
+    for key in dataset.split('.'):
+        cfg = cfg[int(key)] if key.isdigit() else cfg[key]
+    assert cfg.pipeline[0].fused is False and cfg.pipeline[0].cache.backend == 'disk'
