@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 
 __all__ = ['Colour', 'Window', 'choose_reduction', 'distort_colour', 'render']
 
@@ -121,6 +122,7 @@ def render(
     window: Window,
     fill: Sequence[float] | None = None,
     colour: Colour | None = None,
+    half: bool = False,
 ) -> np.ndarray:
     """Make the final image: warp, flip, colour, and the fill around it.
 
@@ -135,9 +137,10 @@ def render(
         fill (Sequence[float], optional): BGR values around the image; needed
             where the window reaches beyond it.
         colour (Colour, optional): Distortion of the image, not of the fill.
+        half (bool): Give float16 instead of float32. Defaults to False.
 
     Returns:
-        np.ndarray: (H, W, 3), float32 with a colour, else uint8. A view of
+        np.ndarray: (H, W, 3), float32 or float16 with a colour, else uint8. A view of
         planes that lie one after the other, so that packing as (3, H, W)
         copies nothing.
 
@@ -165,7 +168,9 @@ def render(
         block = distort_colour(block, colour) if block.size else block.astype(np.float32)
         channels = colour.channels
 
-    planes = np.empty((3, *window.out_size), block.dtype)
+    dtype = torch.float16 if half and colour is not None else torch.from_numpy(block).dtype
+    # by PyTorch, which converts to float16 many times faster than numpy
+    planes = torch.empty((3, *window.out_size), dtype=dtype)
     is_whole = block.shape[:2] == window.out_size
     soft = x_weights.min(initial=1) < 1 or y_weights.min(initial=1) < 1
     if soft:
@@ -173,15 +178,15 @@ def render(
     for plane, channel, value in zip(planes, channels, fill or (0, 0, 0), strict=True):
         source = block[..., channel]
         if is_whole and not soft:
-            plane[:] = source
+            plane.copy_(torch.from_numpy(source))
             continue
-        plane.fill(value)
+        plane.fill_(value if dtype.is_floating_point else int(value))
         if soft:
-            value = float(plane.flat[0]) if plane.size else 0.0  # as the dtype stores it
-            source = (source - value) * weights + value
-            source = np.rint(source) if plane.dtype == np.uint8 else source
-        plane[top:bottom, left:right] = source
-    return planes.transpose(1, 2, 0)
+            value = value if dtype.is_floating_point else int(value)
+            source = (source - np.float32(value)) * weights + np.float32(value)
+            source = source if dtype.is_floating_point else np.rint(source)
+        plane[top:bottom, left:right].copy_(torch.from_numpy(source))
+    return planes.numpy().transpose(1, 2, 0)
 
 
 def _positions(window: Window, axis: int) -> np.ndarray:

@@ -52,6 +52,8 @@ class DropDifficult(BaseTransform):
             dict: The same dict without these boxes.
         """
         keep = ~np.asarray(results['gt_ignore_flags'], dtype=bool)
+        if keep.all():
+            return results
         results['gt_bboxes'] = results['gt_bboxes'][keep]
         results['gt_bboxes_labels'] = results['gt_bboxes_labels'][keep]
         results['gt_ignore_flags'] = results['gt_ignore_flags'][keep]
@@ -228,13 +230,12 @@ class SSDRandomCrop(BaseTransform):
         """
         left, top, right, bottom = patch.tolist()
         keep = _contains(patch, results['gt_bboxes'].centers.numpy())
-        boxes = results['gt_bboxes'][keep]
-        boxes.translate_([-left, -top])
-        boxes.clip_([bottom - top, right - left])
-        results['gt_bboxes'] = boxes
-        for key in ('gt_bboxes_labels', 'gt_ignore_flags'):
-            if key in results:
-                results[key] = results[key][keep]
+        if not keep.all():
+            for key in ('gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags'):
+                if key in results:
+                    results[key] = results[key][keep]
+        results['gt_bboxes'].translate_([-left, -top])
+        results['gt_bboxes'].clip_([bottom - top, right - left])
         return bottom - top, right - left
 
     @autocast_box_type()

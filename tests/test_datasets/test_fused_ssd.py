@@ -156,6 +156,16 @@ def test_fill_and_soft_border_are_exact():
     ]
 
 
+def test_half_rounds_less_than_the_warp(configs, image):
+    single, half = (FusedSSDAugment(augmentation(configs, (40, 40)), half=h) for h in (0, 1))
+    for seed in range(20):
+        ours, theirs = (run(a, entry(image), seed)['img'] for a in (half, single))
+        assert ours.dtype == np.float16 and theirs.dtype == np.float32
+        np.testing.assert_allclose(ours.astype(np.float32), theirs, atol=0.26, rtol=0)
+        small = np.abs(theirs) < 256
+        np.testing.assert_allclose(ours[small].astype(np.float32), theirs[small], atol=0.07)
+
+
 def test_packing_copies_nothing():
     out = render(smooth_image(40, 50), Window((40, 50), (0, 0), (40, 50), (20, 25)))
     planes = np.ascontiguousarray(out.transpose(2, 0, 1))

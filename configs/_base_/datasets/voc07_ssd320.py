@@ -23,7 +23,7 @@ ssd_augmentation = [
     dict(type='Resize', scale=input_size, keep_ratio=False),
 ]
 train_pipeline = [
-    dict(type='FusedSSDAugment', transforms=ssd_augmentation, fused=True),
+    dict(type='FusedSSDAugment', transforms=ssd_augmentation, fused=True, half=True),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
