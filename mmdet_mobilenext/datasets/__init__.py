@@ -2,6 +2,7 @@
 """Data: transforms, checks, caching and the generated VOC set."""
 
 from .caching import LoadCachedImage
+from .collate import light_collate
 from .fused_ssd import FusedSSDAugment
 from .transforms import DropDifficult, SSDPhotoMetricDistortion, SSDRandomCrop
 
@@ -11,4 +12,5 @@ __all__ = [
     'LoadCachedImage',
     'SSDPhotoMetricDistortion',
     'SSDRandomCrop',
+    'light_collate',
 ]

@@ -40,6 +40,7 @@ train_dataloader = dict(
     persistent_workers=True,
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
+    collate_fn=dict(type='light_collate'),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -56,6 +57,7 @@ val_dataloader = dict(
     persistent_workers=True,
     drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    collate_fn=dict(type='light_collate'),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

@@ -42,6 +42,7 @@ train_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
+    collate_fn=dict(type='light_collate'),
     # No filter_cfg: all images and all boxes that are not difficult are used.
     dataset=dict(
         type=dataset_type,
@@ -59,6 +60,7 @@ val_dataloader = dict(
     drop_last=False,
     # round_up=False: no image is evaluated twice in distributed testing
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    collate_fn=dict(type='light_collate'),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
