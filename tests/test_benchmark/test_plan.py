@@ -269,7 +269,8 @@ class TestFingerprint:
         two.train_dataloader.dataset.pipeline[0].transforms[3].min_crop_size = 0.4
         assert config_digest(one) != config_digest(two)
         found = differences(flatten_config(one), flatten_config(two))
-        assert found == ['train_dataloader.dataset.pipeline.0.transforms.3.min_crop_size: 0.5 -> 0.4']
+        place = 'train_dataloader.dataset.pipeline.0.transforms.3.min_crop_size'
+        assert found == [f'{place}: 0.5 -> 0.4']
 
     def test_files_that_a_config_names(self, tmp_path, monkeypatch):
         (tmp_path / 'my_backbone.py').write_text('width = 1')
