@@ -10,7 +10,25 @@ from mmengine.config import Config
 
 from .environment import OptionError
 
-__all__ = ['load_config', 'set_data_root']
+__all__ = ['hooks_of_type', 'load_config', 'set_data_root']
+
+
+def hooks_of_type(cfg: Mapping, name: str) -> list[dict]:
+    """Configs of a hook, among the default and the custom ones.
+
+    Args:
+        cfg (Mapping): Config of a run.
+        name (str): Type of the hook.
+
+    Returns:
+        list[dict]: Parts of ``cfg``, not copies; empty if it has no such hook.
+
+    Example:
+        >>> hooks_of_type(dict(custom_hooks=[dict(type='EMAHook')]), 'EMAHook')
+        [{'type': 'EMAHook'}]
+    """
+    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
+    return [hook for hook in hooks if hook and hook.get('type') == name]
 
 
 def load_config(

@@ -9,6 +9,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
 
+from .config import hooks_of_type
+
 __all__ = ['FoldNormHook', 'fold_frozen_norms', 'folds_norms']
 
 
@@ -59,8 +61,7 @@ def folds_norms(cfg: dict) -> bool:
         >>> folds_norms(dict(custom_hooks=[dict(type='FoldNormHook')]))
         True
     """
-    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
-    return any(hook and hook.get('type') == 'FoldNormHook' for hook in hooks)
+    return bool(hooks_of_type(cfg, 'FoldNormHook'))
 
 
 @HOOKS.register_module(force=True)

@@ -16,6 +16,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
 
+from .config import hooks_of_type
+
 __all__ = [
     'KeepMemoryHook',
     'keep_freed_memory',
@@ -131,10 +133,7 @@ def keeps_memory(cfg: Config) -> bool:
         >>> keeps_memory(Config(dict(default_hooks=dict())))
         False
     """
-    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
-    return not torch.cuda.is_available() and any(
-        hook and hook.get('type') == 'KeepMemoryHook' for hook in hooks
-    )
+    return not torch.cuda.is_available() and bool(hooks_of_type(cfg, 'KeepMemoryHook'))
 
 
 @HOOKS.register_module(force=True)

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from mmdet_mobilenext.checkpoints.resume import check_resumable, find_resumable
 from mmdet_mobilenext.datasets.checks import check_dataset_cfgs, sources_from_config
 
+from .config import hooks_of_type
 from .environment import OptionError, check_environment, prepare_distributed
 
 __all__ = ['build_runner', 'check_before_training', 'train']
@@ -153,8 +154,7 @@ def set_allow_partial(cfg: Config) -> None:
     Raises:
         OptionError: If there is no ``load_from`` or nothing that checks it.
     """
-    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
-    strict = [hook for hook in hooks if hook and hook.get('type') == 'StrictLoadHook']
+    strict = hooks_of_type(cfg, 'StrictLoadHook')
     if not cfg.get('load_from') or not strict:
         raise OptionError(
             '--allow-partial is about load_from and the StrictLoadHook that checks it, but '
