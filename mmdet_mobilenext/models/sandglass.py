@@ -46,11 +46,12 @@ def sandglass_hidden_channels(in_channels: int, out_channels: int, reduction_rat
 def add_partial_identity(out: Tensor, identity: Tensor, channels: int) -> Tensor:
     """Add the first ``channels`` channels of ``identity`` to ``out``.
 
-    The channels that the shortcut does not reach are neither read nor copied:
-    the sum is written into ``out``. That is safe under autograd because
-    ``out`` comes from a linear projection (convolution and norm), whose
-    backward does not read its own output. Tracers get the same sum without an
-    in-place slice, which mobile runtimes cannot read.
+    The sum is written into ``out``, without a tensor for the result, and
+    channels that the shortcut does not reach are not touched at all. That is
+    safe under autograd because ``out`` comes from a linear projection
+    (convolution and norm), whose backward does not read its own output.
+    Tracers get the same sum without writes in place, which mobile runtimes
+    cannot read.
 
     Args:
         out (Tensor): Result of the block's last layer, (N, C, H, W), modified
@@ -66,12 +67,15 @@ def add_partial_identity(out: Tensor, identity: Tensor, channels: int) -> Tensor
         >>> out.flatten().tolist()
         [1.0, 1.0, 0.0, 0.0]
     """
-    if channels == out.shape[1]:
+    partial = channels < out.shape[1]
+    if not is_traced():
+        (out[:, :channels] if partial else out).add_(
+            identity[:, :channels] if partial else identity
+        )
+        return out
+    if not partial:
         return identity + out
-    if is_traced():
-        return torch.cat([out[:, :channels] + identity[:, :channels], out[:, channels:]], 1)
-    out[:, :channels].add_(identity[:, :channels])
-    return out
+    return torch.cat([out[:, :channels] + identity[:, :channels], out[:, channels:]], 1)
 
 
 class SandglassBlock(BaseModule):
