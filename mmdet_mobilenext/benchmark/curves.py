@@ -7,14 +7,25 @@ import json
 from pathlib import Path
 from statistics import fmean
 
-__all__ = ['read_curves', 'training_minutes']
+__all__ = ['is_training', 'log_entries', 'read_curves', 'training_minutes']
 
 MAP_KEYS = ('pascal_voc/mAP', 'detection/voc_11point')
 """What validation may call 11-point mAP."""
 
 
-def _entries(folder: Path) -> list[dict]:
-    """All lines of the logs of a run and of its resumed parts, in the order of time."""
+def log_entries(folder: Path) -> list[dict]:
+    """All lines of the logs of a run and of its resumed parts, in the order of time.
+
+    Args:
+        folder (Path): Work directory of the run.
+
+    Returns:
+        list[dict]: As mmengine wrote them; a last line that was cut off by a kill is left out.
+
+    Example:
+        >>> log_entries(Path('no such folder'))
+        []
+    """
     entries = []
     for path in sorted(folder.glob('*/vis_data/scalars.json')):
         for line in path.read_text(encoding='utf-8').splitlines():
@@ -27,7 +38,19 @@ def _entries(folder: Path) -> list[dict]:
     return entries
 
 
-def _is_training(entry: dict) -> bool:
+def is_training(entry: dict) -> bool:
+    """Whether an entry of a log is one of training iterations.
+
+    Args:
+        entry (dict): One of :func:`log_entries`.
+
+    Returns:
+        bool: Not one of a validation.
+
+    Example:
+        >>> is_training(dict(loss=1.0, iter=50))
+        True
+    """
     return 'loss' in entry and 'iter' in entry
 
 
@@ -50,8 +73,8 @@ def read_curves(folder: Path, points: int = 300) -> dict[str, list]:
     loss: dict[int, float] = {}
     val_map: dict[int, float] = {}
     last_of_epoch: dict[int, int] = {}
-    for entry in _entries(folder):
-        if _is_training(entry):
+    for entry in log_entries(folder):
+        if is_training(entry):
             # a resumed part replaces what came after the checkpoint it started from
             iteration = int(entry['iter'])
             loss = {key: value for key, value in loss.items() if key < iteration}
@@ -85,7 +108,7 @@ def training_minutes(folder: Path) -> float | None:
         >>> training_minutes(Path('no such folder')) is None
         True
     """
-    entries = [entry for entry in _entries(folder) if _is_training(entry) and 'time' in entry]
+    entries = [entry for entry in log_entries(folder) if is_training(entry) and 'time' in entry]
     if not entries:
         return None
     return fmean(entry['time'] for entry in entries) * max(e['iter'] for e in entries) / 60

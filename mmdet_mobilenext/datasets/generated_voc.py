@@ -8,11 +8,8 @@ layout of VOC2007 and is read by every VOC reader, MMDetection's ``VOCDataset`` 
 
 import json
 import os
-import shutil
-import socket
 import sys
 import threading
-import time
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -27,6 +24,7 @@ import numpy as np
 
 from .generated_scenes import Scene, make_scene
 from .generated_shapes import GENERATED_CLASSES
+from .work_folder import work_folder
 
 GENERATOR_VERSION = 1
 """Raised whenever the same arguments give other pictures or labels."""
@@ -38,7 +36,6 @@ STAMP = 'generated.json'
 _SPLIT_IDS = {'train': 0, 'val': 1, 'test': 2}
 _EMPTY_EVERY, _EMPTY_AT = 100, 9  # image 9 of each 100 of the train split shows no object
 _JPEG_QUALITY = 90
-_STALE_SECONDS = 3600
 
 
 def generate_voc(
@@ -91,18 +88,13 @@ def generate_voc(
         return dest
 
     real = dest.resolve()  # a link stays a link: the folder that it names is replaced
-    real.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(real)
-    work = real.parent / f'{_work_prefix(real)}{socket.gethostname()}-{os.getpid()}'
-    try:
+    with work_folder(real) as work:
         _write_set(work / 'new', wanted, num_workers, progress)
         if _is_done(dest, wanted, force):  # another process was faster
             return dest
         if real.exists():
             os.rename(real, work / 'old')
         os.rename(work / 'new', real)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return dest
 
 
@@ -174,34 +166,6 @@ def _missing_files(voc: Path, total: int) -> list[str]:
             problems.append(f'{path} has {number} {suffix} files instead of {total}')
     lists = (voc / 'ImageSets/Main' / f'{split}.txt' for split in (*_SPLIT_IDS, 'trainval'))
     return problems + [f'{path} is missing' for path in lists if not path.is_file()]
-
-
-def _work_prefix(dest: Path) -> str:
-    return f'.{dest.name}.generating-'
-
-
-def _remove_stale(dest: Path) -> None:
-    """Remove the work folders of killed runs, and leave alone those of living ones."""
-    prefix = _work_prefix(dest)
-    for folder in dest.parent.glob(f'{prefix}*'):
-        host, _, pid = folder.name[len(prefix) :].rpartition('-')
-        if host == socket.gethostname() and pid.isdigit() and os.name == 'posix':
-            stale = int(pid) == os.getpid() or not _is_alive(int(pid))
-        else:  # another machine's: nothing is known but when it was last written
-            times = [p.stat().st_mtime for p in (folder, *folder.glob('new/VOC2007/*'))]
-            stale = time.time() - max(times) > _STALE_SECONDS
-        if stale:
-            shutil.rmtree(folder)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _write_set(root: Path, wanted: dict, num_workers: int | None, progress: bool) -> None:

@@ -26,6 +26,11 @@ from mmdet_mobilenext.benchmark.speed.lineup import (
     reference_entries,
     share_images,
 )
+from mmdet_mobilenext.benchmark.speed.operators import (
+    OperatorCounter,
+    measure_operators,
+    operator_tables,
+)
 from mmdet_mobilenext.benchmark.speed.processes import measure_processes
 from mmdet_mobilenext.benchmark.speed.tasks import (
     measure_epoch,
@@ -105,6 +110,53 @@ def test_steps_and_losses_are_timed_and_the_broken_one_reported(pair):
     assert [s.task for s in series] == ['step'] * 3 + ['loss'] * 3
     assert rounds[-1] == (4, 4)
     assert 'model' not in pair[0].__dict__  # memory is let go
+
+
+def test_operators_of_a_step(pair):
+    found = measure_operators(pair)
+    assert [one['name'] for one in found] == ['a', 'broken', 'b']
+    assert 'widen_factor must be in' in found[1]['error']
+    for one in (found[0], found[2]):
+        calls = {row['operator']: row['calls'] for row in one['rows']}
+        # once for each batch norm, in each step
+        norms = calls['aten::native_batch_norm']
+        assert norms == calls['aten::native_batch_norm_backward'] > 30
+        assert one['step']['launches'] > one['loss']['launches'] > 10
+        assert one['loss']['syncs'] == {}  # assignment and losses never wait for the device
+        assert sum(row['seconds'] for row in one['rows']) < 1.5 * one['seconds']
+    shares, counts, failed = operator_tables(found)
+    assert 'aten::convolution_backward' in shares and 'a, loss' in counts
+    assert failed.startswith('broken failed')
+
+
+def test_loss_does_nothing_for_each_image_but_copy_its_boxes(pair):
+    launches = []
+    for size in (2, 5):
+        run = pair[0].loss_task(pair[0].synthetic_batch(size))
+        run()
+        with OperatorCounter() as counter:
+            run()
+        launches.append(counter.launches)
+    # boxes and labels of three images more, padded into one tensor each
+    assert 0 <= launches[1] - launches[0] <= 3 * 4
+
+
+@pytest.mark.parametrize(
+    ('wait', 'name'),
+    [
+        (lambda x: x[x > 1], 'index'),
+        (lambda x: x.sum().item(), '_local_scalar_dense'),
+        (lambda x: bool(x.any()), '_local_scalar_dense'),
+        (lambda x: x.nonzero(), 'nonzero'),
+        (lambda x: x.masked_select(x > 1), 'masked_select'),
+        (lambda x: x[x.argsort()].view(-1, 1) * 2, None),
+        (lambda x: torch.where(x > 1, x, 0), None),
+    ],
+)
+def test_waits_of_the_host_are_counted(wait, name):
+    with OperatorCounter() as counter:
+        wait(torch.arange(4.0))
+    assert dict(counter.syncs) == ({name: 1} if name else {})
 
 
 def test_epoch_and_evaluation(pair):

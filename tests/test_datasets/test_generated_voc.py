@@ -324,7 +324,7 @@ def test_empty_folder_is_used_and_link_is_kept(tmp_path):
 def test_work_folder_of_a_killed_run_is_removed(tmp_path):
     process = subprocess.Popen([sys.executable, '-c', ''])
     process.wait()
-    prefix = '.VOCdevkit.generating-'
+    prefix = '.VOCdevkit.unfinished-'
     dead = tmp_path / f'{prefix}{socket.gethostname()}-{process.pid}'
     living = tmp_path / f'{prefix}{socket.gethostname()}-{os.getppid()}'
     far, far_old = tmp_path / f'{prefix}else-where-1', tmp_path / f'{prefix}elsewhere-2'

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import cv2
 
-from mmdet_mobilenext.datasets.generated_voc import _remove_stale, _work_prefix
+from mmdet_mobilenext.datasets.work_folder import work_folder
 
 from ..errors import BenchmarkError
 
@@ -72,10 +71,7 @@ def upscale_voc(
     dest = cache / f'{source.name}-{longer_side}px-{digest[:10]}'
     if (dest / STAMP).is_file():
         return dest
-    cache.mkdir(parents=True, exist_ok=True)
-    _remove_stale(dest)
-    work = cache / f'{_work_prefix(dest)}{socket.gethostname()}-{os.getpid()}'
-    try:
+    with work_folder(dest) as work:
         for lists in source.glob('VOC*/ImageSets'):
             shutil.copytree(lists, work / lists.relative_to(source))
         for folder in {path.parent.parent for path in images}:
@@ -92,8 +88,6 @@ def upscale_voc(
         (work / STAMP).write_text(json.dumps(settings, indent=2) + '\n')
         if not (dest / STAMP).is_file():  # another process may have been faster
             os.rename(work, dest)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return dest
 
 

@@ -19,6 +19,7 @@ from .growth import measure_growth
 from .growth_rows import AXES, GrowthPlan, GrowthRow
 from .lineup import build_candidate, reference_entries, share_images
 from .memory import PHASES, measure_in_child
+from .operators import measure_operators, operator_tables
 from .plot import write_plot
 from .report import (
     describe_machine,
@@ -38,7 +39,18 @@ from .watch import SpeedBoard
 
 __all__ = ['TASKS', 'SpeedSession']
 
-TASKS = ('load', 'step', 'loss', 'epoch', 'evaluate', 'metric', 'memory', 'growth', 'time-to-map')
+TASKS = (
+    'load',
+    'step',
+    'loss',
+    'operators',
+    'epoch',
+    'evaluate',
+    'metric',
+    'memory',
+    'growth',
+    'time-to-map',
+)
 """All tasks, in the order in which they run."""
 
 FORMAT = 1
@@ -81,6 +93,7 @@ class SpeedSession:
         self.series: list[Series] = []
         self.growth: list[GrowthRow] = []
         self.memory: list[dict[str, Any]] = []
+        self.operators: list[dict[str, Any]] = []
         self.metric: list[tuple[str, float]] = []
         self.time_to_map: list[dict[str, Any]] = []
         self.errors: list[str] = []
@@ -135,6 +148,13 @@ class SpeedSession:
         found = measure_step(self.candidates, board.watch('training step and loss'))
         shares = ', '.join(f'{n} {100 * share:.1f} %' for n, share in loss_shares(found).items())
         return [*self._timed(found), f'loss and assignment in the step: {shares or "unknown"}']
+
+    def _operators(self, board: SpeedBoard) -> list[str]:
+        self.operators = measure_operators(self.candidates, board.watch('operators'))
+        self.errors += [
+            f'operators: {o["name"]}: {o["error"]}' for o in self.operators if 'error' in o
+        ]
+        return operator_tables(self.operators)
 
     def _epoch(self, board: SpeedBoard) -> list[str]:
         return self._timed(measure_epoch(self.candidates, board.watch('epoch')))
@@ -218,6 +238,7 @@ class SpeedSession:
             seconds=self.seconds,
             series=found,
             loss_share=loss_shares(self.series),
+            operators=self.operators,
             metric=[dict(name=name, seconds=seconds) for name, seconds in self.metric],
             memory=self.memory,
             growth=[row.to_dict() for row in self.growth],

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..curves import _entries, _is_training, read_curves
+from ..curves import is_training, log_entries, read_curves
 from ..errors import BenchmarkError
 
 __all__ = ['parse_work_dirs', 'read_times', 'time_to_map']
@@ -56,8 +56,8 @@ def read_times(folder: Path) -> dict[int, float]:
         {}
     """
     times: dict[int, float] = {}
-    for entry in _entries(folder):
-        if _is_training(entry) and 'time' in entry:
+    for entry in log_entries(folder):
+        if is_training(entry) and 'time' in entry:
             iteration = int(entry['iter'])
             times = {key: value for key, value in times.items() if key < iteration}
             times[iteration] = entry['time']
