@@ -15,7 +15,11 @@ from small_voc import ROOT, make_small_voc
 
 from mmdet_mobilenext.benchmark.errors import BenchmarkError, RunFailedError
 from mmdet_mobilenext.benchmark.speed import CandidateSpec, Settings, build_candidate
-from mmdet_mobilenext.benchmark.speed.candidate import CANDIDATES_FOR_NMS, CannotVaryError
+from mmdet_mobilenext.benchmark.speed.candidate import (
+    CANDIDATES_FOR_NMS,
+    CandidateState,
+    CannotVaryError,
+)
 from mmdet_mobilenext.benchmark.speed.command import parse_args, run
 from mmdet_mobilenext.benchmark.speed.config_edits import find
 from mmdet_mobilenext.benchmark.speed.growth import measure_growth
@@ -37,6 +41,7 @@ from mmdet_mobilenext.benchmark.speed.tasks import (
     measure_evaluate,
     measure_load,
     measure_step,
+    settled,
 )
 from mmdet_mobilenext.engine.keep_memory_hook import keep_freed_memory
 
@@ -110,6 +115,33 @@ def test_steps_and_losses_are_timed_and_the_broken_one_reported(pair):
     assert [s.task for s in series] == ['step'] * 3 + ['loss'] * 3
     assert rounds[-1] == (4, 4)
     assert 'model' not in pair[0].__dict__  # memory is let go
+
+
+class Plain(CandidateState):
+    def __init__(self, name, keeps_memory, settings):
+        super().__init__(CandidateSpec(name, name), settings)
+        self.keeps_memory = keeps_memory
+
+
+Plain.__abstractmethods__ = frozenset()  # it only runs what it is given
+
+
+def test_each_fetches_its_memory_before_it_is_timed(settings):
+    """What the first gives back is missing for all that keep memory, not for the next alone."""
+    if not keep_freed_memory(False):
+        pytest.skip('needs glibc')
+    runs = []
+    candidates = [Plain('stock', False, settings), Plain('a', True, settings)]
+    candidates.append(Plain('b', True, settings))
+    timed = [settled(c, lambda c=c: runs.append(c.name) or 1.0) for c in candidates]
+    for _ in range(2):
+        for one in timed:
+            one()
+    assert runs[-6:] == ['stock', 'stock', 'a', 'a', 'b', 'b']
+    runs.clear()
+    for one in [*timed[1:], *timed[1:]]:
+        one()
+    assert runs == ['a', 'b', 'a', 'b']  # nothing was given back in between
 
 
 def test_operators_of_a_step(pair):

@@ -110,6 +110,7 @@ class CandidateState(abc.ABC):
         self.device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
         # Basenames of the images to use, in order; None: any.
         self.shared: dict[bool, list[str] | None] = {True: None, False: None}
+        self._memory_seen = CandidateState._memory_changes
 
     @property
     def name(self) -> str:
@@ -233,13 +234,20 @@ class CandidateState(abc.ABC):
     keeps_memory = False
     """Whether its training keeps freed memory, see ``KeepMemoryHook``."""
 
+    _memory_changes = 0  # of all candidates of this process
+
     def use_memory(self) -> bool:
         """Set the C library to what the candidate's own training has.
 
         Returns:
-            bool: Whether that was a change: then kept memory has to be fetched again once.
+            bool: Whether memory was given back since the candidate ran last, for another one that
+                does not keep it: then it has to be fetched again once.
         """
-        return memory_is_kept() is not self.keeps_memory and keep_freed_memory(self.keeps_memory)
+        if memory_is_kept() is not self.keeps_memory and keep_freed_memory(self.keeps_memory):
+            CandidateState._memory_changes += 1
+        is_new = self._memory_seen != CandidateState._memory_changes
+        self._memory_seen = CandidateState._memory_changes
+        return is_new
 
     def release(self) -> None:
         """Let go of the model, and of its memory."""

@@ -71,7 +71,8 @@ def settled(candidate: CandidateState, run: Callable[[], float]) -> Callable[[],
         run (Callable): Runs once and returns its seconds.
 
     Returns:
-        Callable: The same; after a change of the setting it runs once uncounted before.
+        Callable: The same; if memory was given back since it ran last, it runs once uncounted
+            before.
     """
 
     def runner() -> float:
