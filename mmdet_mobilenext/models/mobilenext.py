@@ -318,11 +318,15 @@ class MobileNeXt(BaseModule):
         x = self.conv1(x)
         for index, name in enumerate(self.layers):
             first, *others = getattr(self, name)
-            x, expansion = first(x, return_taps=True)
+            # Only what is read is held on to: in inference the rest is freed at once.
+            if (index, 'expansion') in wanted:
+                x, features[index, 'expansion'] = first(x, return_taps=True)
+            else:
+                x = first(x)
             for block in others:
                 x = block(x)
-            features[index, 'expansion'] = expansion
-            features[index, 'output'] = x
+            if (index, 'output') in wanted:
+                features[index, 'output'] = x
         return tuple(features[key] for key in wanted)
 
     def _freeze_stages(self) -> None:

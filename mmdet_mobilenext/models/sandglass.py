@@ -212,8 +212,8 @@ class SandglassBlock(BaseModule):
         return 'full'
 
     def _inner_forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        out = self.dw_in(x) if self.with_dw_in else x
-        expansion = self.pw_expand(self.pw_reduce(out))
+        # Nested, so that in inference each tensor is freed as soon as it was read.
+        expansion = self.pw_expand(self.pw_reduce(self.dw_in(x) if self.with_dw_in else x))
         out = self.dw_out(expansion) if self.with_dw_out else expansion
         if self.identity_channels:
             out = add_partial_identity(out, x, self.identity_channels)

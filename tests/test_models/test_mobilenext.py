@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import weakref
+
 import pytest
 import torch
 import torch.nn as nn
@@ -286,3 +288,24 @@ def test_pretrained_that_does_not_match_is_an_error(classifier_file, change):
     named = 'layer9' if change == 'add' else r'layer3\.1\.pw_reduce\.conv\.weight'
     with pytest.raises(CheckpointKeyError, match=named):
         pretrained(classifier_file, out_indices=(7,)).init_weights()
+
+
+def test_inference_holds_on_to_nothing_but_what_is_read():
+    net = MobileNeXt(widen_factor=0.35, out_indices=(2, 4), taps=('expansion', 'output')).eval()
+    alive, left = {}, []
+
+    def remember(name):
+        return lambda module, inputs, output: alive.update({name: weakref.ref(output)})
+
+    names = ['layer1.0.dw_in', 'layer1.0.pw_expand', 'layer2.0.pw_expand', 'layer3.0.pw_expand']
+    for name in names:
+        net.get_submodule(name).register_forward_hook(remember(name))
+    net.layer1[0].dw_out.register_forward_pre_hook(
+        lambda module, inputs: left.append([n for n, ref in alive.items() if ref() is not None])
+    )
+    net.layer5[0].register_forward_pre_hook(
+        lambda module, inputs: left.append([n for n, ref in alive.items() if ref() is not None])
+    )
+    with torch.no_grad():
+        net(torch.rand(1, 3, 64, 64))
+    assert left == [['layer1.0.pw_expand'], ['layer3.0.pw_expand']]
