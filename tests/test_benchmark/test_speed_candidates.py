@@ -296,6 +296,17 @@ def test_training_step_trains(pair):
     assert not any(torch.equal(b, n.running_mean) for b, n in zip(before, norms, strict=True))
 
 
+@pytest.mark.parametrize(
+    ('given', 'used'), [(True, {}), (dict(mode='max-autotune'), dict(mode='max-autotune'))]
+)
+def test_step_is_compiled_if_the_config_says_so(given, used, config, settings, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, 'compile', lambda f, **options: compiled.append(options) or f)
+    candidate = build_candidate(CandidateSpec('c', str(config), dict(compile=given)), settings)
+    candidate.train_task()(candidate.synthetic_batch(2))
+    assert compiled == [used]
+
+
 def test_the_same_number_of_boxes_reaches_nms(pair):
     candidate = pair[0]
     candidate.release()

@@ -12,6 +12,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from mmdet_mobilenext.engine.atomic_checkpoint_hook import AtomicLocalBackend
 
@@ -115,6 +116,10 @@ def _curves(axes: Axes, rows: Sequence[GrowthRow], colours: dict[str, str]) -> N
             )
     axes.set_xscale('log')
     axes.set_yscale('log')
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter('{x:g}')  # 100, not 10 with a raised 2
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high * (high / low) ** 0.35)  # room for the exponents
     axes.set_xticks(rows[0].points, [str(p) for p in rows[0].points], fontsize=7)
     axes.minorticks_off()
     axes.set_title(f'{rows[0].cost} with {rows[0].axis}, ms', fontsize=9)
