@@ -56,10 +56,13 @@ def _remove_stale(folder: Path, prefix: str) -> None:
         if host == socket.gethostname() and pid.isdigit() and os.name == 'posix':
             stale = int(pid) == os.getpid() or not _is_alive(int(pid))
         else:  # another machine's: nothing is known but when it was last written
-            times = [path.stat().st_mtime for path in (work, *work.rglob('*')) if path.is_dir()]
-            stale = time.time() - max(times) > STALE_SECONDS
+            try:
+                times = [p.stat().st_mtime for p in (work, *work.rglob('*')) if p.is_dir()]
+            except FileNotFoundError:  # it is at work just now
+                continue
+            stale = bool(times) and time.time() - max(times) > STALE_SECONDS
         if stale:
-            shutil.rmtree(work)
+            shutil.rmtree(work, ignore_errors=True)  # another process may be at it too
 
 
 def _is_alive(pid: int) -> bool:

@@ -51,7 +51,8 @@ def add_partial_identity(out: Tensor, identity: Tensor, channels: int) -> Tensor
     safe under autograd because ``out`` comes from a linear projection
     (convolution and norm), whose backward does not read its own output.
     Tracers get the same sum without writes in place, which mobile runtimes
-    cannot read.
+    cannot read; so do views (what a backward hook makes of ``out``) and another
+    dtype. A forward hook that keeps ``out`` finds the sum in it later.
 
     Args:
         out (Tensor): Result of the block's last layer, (N, C, H, W), modified
@@ -68,7 +69,7 @@ def add_partial_identity(out: Tensor, identity: Tensor, channels: int) -> Tensor
         [1.0, 1.0, 0.0, 0.0]
     """
     partial = channels < out.shape[1]
-    if not is_traced():
+    if not (is_traced() or out._is_view() or out.dtype != identity.dtype):
         (out[:, :channels] if partial else out).add_(
             identity[:, :channels] if partial else identity
         )
@@ -216,6 +217,8 @@ class SandglassBlock(BaseModule):
         expansion = self.pw_expand(self.pw_reduce(self.dw_in(x) if self.with_dw_in else x))
         out = self.dw_out(expansion) if self.with_dw_out else expansion
         if self.identity_channels:
+            if out is expansion:  # dw_out was replaced by an identity: the tap stays what it is
+                out = out.clone()
             out = add_partial_identity(out, x, self.identity_channels)
         return out, expansion
 

@@ -144,3 +144,17 @@ def test_without_tail_the_block_ends_at_its_expansion():
     assert not hasattr(block, 'dw_out')
     output, expansion = block.forward_taps(torch.rand(2, 48, 4, 4))
     assert output is expansion
+
+
+def test_shortcut_allows_backward_hooks_and_a_pruned_last_layer():
+    torch.manual_seed(0)
+    block = SandglassBlock(48, 48)
+    seen = []
+    block.dw_out.register_full_backward_hook(lambda *args: seen.append(args[2][0].shape))
+    block(torch.rand(2, 48, 4, 4, requires_grad=True)).sum().backward()
+    assert seen == [(2, 48, 4, 4)]
+
+    block.dw_out = torch.nn.Identity()
+    x = torch.rand(2, 48, 4, 4)
+    out, expansion = block.eval().forward_taps(x)
+    torch.testing.assert_close(out, expansion + x)

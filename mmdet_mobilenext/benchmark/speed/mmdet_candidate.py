@@ -212,7 +212,7 @@ class MMDetCandidate(CandidateState):
 
         train_step = model.train_step
         compile_cfg = self.cfg.get('compile')
-        if compile_cfg:  # as mmengine's Runner does
+        if compile_cfg is not None and compile_cfg is not False:  # as mmengine's Runner does
             train_step = torch.compile(train_step, **({} if compile_cfg is True else compile_cfg))
 
         def run(batch: Any) -> None:

@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from terminaltables import AsciiTable
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -23,13 +25,23 @@ SYNCS = (
     'nonzero',
     'masked_select',
     'equal',
-    'unique',
-    'unique2',
+    '_unique',
     '_unique2',
+    'unique_dim',
+    'unique_consecutive',
+    'bincount',
 )
 """Operators whose result has a value or a size that the host waits for."""
 
-NOTHING_TO_LAUNCH = ('detach', 'empty', 'empty_like', 'empty_strided', 'new_empty', 'lift_fresh')
+NOTHING_TO_LAUNCH = (
+    '_unsafe_view',
+    'detach',
+    'empty',
+    'empty_like',
+    'empty_strided',
+    'lift_fresh',
+    'new_empty',
+)
 
 
 class OperatorCounter(TorchDispatchMode):
@@ -39,7 +51,8 @@ class OperatorCounter(TorchDispatchMode):
         launches (int): Operators that compute something: no views, no allocations. Each is at
             least one kernel.
         syncs (Counter): Operators for whose result the host would wait, by name; ``index`` stands
-            for boolean masks, ``_to_copy`` for copies from a GPU to the host.
+            for boolean masks, ``_to_copy`` for copies from a GPU to the host. On a CPU,
+            ``.cpu()``, ``.numpy()`` and ``.tolist()`` do nothing that could be counted.
 
     Example:
         >>> with OperatorCounter() as counter:
@@ -73,6 +86,13 @@ def _indexes_by_mask(name: str, args: Sequence) -> bool:
     """``x[mask]``, or ``x[mask] = tensor``, whose sizes follow from the mask's values."""
     if name not in ('index', 'index_put', 'index_put_', '_index_put_impl_') or len(args) < 2:
         return False
+    if (
+        len(args) > 2
+        and args[2].numel() == 1
+        and args[2].device.type == 'cpu'
+        and not args[2].dim()
+    ):
+        return False  # x[mask] = 0 is a masked_fill
     return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
 
 
@@ -95,7 +115,7 @@ def profile_operators(step: Callable[[], object], steps: int = 3) -> tuple[list[
     Returns:
         tuple[list[dict], float]: For each operator ``operator``, ``calls`` and ``seconds`` of one
             step, without what it calls itself, on the GPU if there is one; the longest first.
-            Then the median seconds of a step.
+            Then the mean seconds of a step.
 
     Example:
         >>> rows, seconds = profile_operators(lambda: torch.ones(8, 8) @ torch.ones(8, 8), steps=1)
@@ -115,9 +135,11 @@ def profile_operators(step: Callable[[], object], steps: int = 3) -> tuple[list[
             seconds=getattr(event, field) / 1e6 / steps,
         )
         for event in profiler.key_averages()
+        # kernels are in the list again, beside the operator that launched them
+        if event.device_type == DeviceType.CPU
     ]
     rows.sort(key=lambda row: -row['seconds'])
-    return rows, statistics.median(times)
+    return rows, statistics.fmean(times)
 
 
 def measure_operators(
@@ -126,7 +148,8 @@ def measure_operators(
 ) -> list[dict[str, Any]]:
     """A training step of each candidate by operator, and its launches and syncs.
 
-    One candidate after the other: shares within a step are what it shows.
+    One candidate after the other: shares within a step are what it shows. Launches and syncs are
+    those of the uncompiled step, also where the config says ``compile``.
 
     Args:
         candidates (Sequence[CandidateState]): The baseline first.
@@ -151,6 +174,7 @@ def measure_operators(
 
 def _measure_one(candidate: CandidateState) -> dict[str, Any]:
     torch.manual_seed(candidate.settings.seed)
+    np.random.seed(candidate.settings.seed)
     batch = candidate.batch(candidate.settings.batch_size)
     task, loss = candidate.train_task(), candidate.loss_task(batch)
     candidate.use_memory()
