@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mmdet_mobilenext.engine.processes import is_other_process
+
 __all__ = ['work_folder']
 
 STALE_SECONDS = 3600
@@ -54,7 +56,7 @@ def _remove_stale(folder: Path, prefix: str) -> None:
     for work in folder.glob(f'{prefix}*'):
         host, _, pid = work.name[len(prefix) :].rpartition('-')
         if host == socket.gethostname() and pid.isdigit() and os.name == 'posix':
-            stale = int(pid) == os.getpid() or not _is_alive(int(pid))
+            stale = not is_other_process(int(pid))
         else:  # another machine's: nothing is known but when it was last written
             try:
                 times = [p.stat().st_mtime for p in (work, *work.rglob('*')) if p.is_dir()]
@@ -63,13 +65,3 @@ def _remove_stale(folder: Path, prefix: str) -> None:
             stale = bool(times) and time.time() - max(times) > STALE_SECONDS
         if stale:
             shutil.rmtree(work, ignore_errors=True)  # another process may be at it too
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

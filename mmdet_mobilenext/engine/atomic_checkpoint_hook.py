@@ -28,6 +28,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import CheckpointLoader, Runner
 
 from .non_finite_loss_hook import NonFiniteLossError
+from .processes import is_other_process
 
 LAST_CHECKPOINT = 'last_checkpoint'
 """File in the work directory that holds the path of the newest checkpoint."""
@@ -174,23 +175,10 @@ def remove_leftovers(folder: str) -> list[str]:
     removed = []
     for name in sorted(os.listdir(folder)) if osp.isdir(folder) else []:
         match = _TEMPORARY.fullmatch(name)
-        if match and not _is_other_process(int(match['pid'])):
+        if match and not is_other_process(int(match['pid'])):
             os.remove(osp.join(folder, name))
             removed.append(osp.join(folder, name))
     return removed
-
-
-def _is_other_process(pid: int) -> bool:
-    """Whether another process of that number runs; ours writes nothing while it cleans."""
-    if pid == os.getpid():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 class _RemoveLater:

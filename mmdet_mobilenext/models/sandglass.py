@@ -69,14 +69,13 @@ def add_partial_identity(out: Tensor, identity: Tensor, channels: int) -> Tensor
         [1.0, 1.0, 0.0, 0.0]
     """
     partial = channels < out.shape[1]
+    reached = out[:, :channels] if partial else out
+    identity = identity[:, :channels] if partial else identity
     if not (is_traced() or out._is_view() or out.dtype != identity.dtype):
-        (out[:, :channels] if partial else out).add_(
-            identity[:, :channels] if partial else identity
-        )
+        reached.add_(identity)
         return out
-    if not partial:
-        return identity + out
-    return torch.cat([out[:, :channels] + identity[:, :channels], out[:, channels:]], 1)
+    total = reached + identity
+    return torch.cat([total, out[:, channels:]], 1) if partial else total
 
 
 class SandglassBlock(BaseModule):

@@ -300,12 +300,10 @@ def test_inference_holds_on_to_nothing_but_what_is_read():
     names = ['layer1.0.dw_in', 'layer1.0.pw_expand', 'layer2.0.pw_expand', 'layer3.0.pw_expand']
     for name in names:
         net.get_submodule(name).register_forward_hook(remember(name))
-    net.layer1[0].dw_out.register_forward_pre_hook(
-        lambda module, inputs: left.append([n for n, ref in alive.items() if ref() is not None])
-    )
-    net.layer5[0].register_forward_pre_hook(
-        lambda module, inputs: left.append([n for n, ref in alive.items() if ref() is not None])
-    )
+    for module in (net.layer1[0].dw_out, net.layer5[0]):
+        module.register_forward_pre_hook(
+            lambda module, inputs: left.append([n for n, ref in alive.items() if ref() is not None])
+        )
     with torch.no_grad():
         net(torch.rand(1, 3, 64, 64))
     assert left == [['layer1.0.pw_expand'], ['layer3.0.pw_expand']]

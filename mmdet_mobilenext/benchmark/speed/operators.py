@@ -86,12 +86,7 @@ def _indexes_by_mask(name: str, args: Sequence) -> bool:
     """``x[mask]``, or ``x[mask] = tensor``, whose sizes follow from the mask's values."""
     if name not in ('index', 'index_put', 'index_put_', '_index_put_impl_') or len(args) < 2:
         return False
-    if (
-        len(args) > 2
-        and args[2].numel() == 1
-        and args[2].device.type == 'cpu'
-        and not args[2].dim()
-    ):
+    if len(args) > 2 and args[2].dim() == 0 and args[2].device.type == 'cpu':
         return False  # x[mask] = 0 is a masked_fill
     return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
 
