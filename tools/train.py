@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import os.path as osp
 
 # Before torch is loaded: threads that wait by spinning take the cores from the
 # data loader's workers (see README, training on the CPU).
@@ -10,12 +11,22 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
 
 from mmengine.config import DictAction
 
+OPTIONS = osp.join(osp.dirname(osp.dirname(osp.abspath(__file__))), 'configs/_base_/options')
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder of logs and checkpoints')
-    parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument(
+        '--with',
+        dest='fragments',
+        nargs='+',
+        default=[],
+        metavar='FRAGMENT',
+        help='config fragments on top: names in configs/_base_/options, or .py files',
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision in float16')
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size'
     )
@@ -60,7 +71,14 @@ def main() -> None:
     with stop_on_expected_errors():
         if args.allow_unsafe_checkpoints:
             allow_unsafe_checkpoints()
-        cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
+        cfg = load_config(
+            args.config,
+            args.cfg_options,
+            args.work_dir,
+            args.launcher,
+            fragments=args.fragments,
+            fragment_folder=OPTIONS,
+        )
         train(cfg, args.resume, args.amp, args.auto_scale_lr, args.allow_partial)
         finish_distributed()
 

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import os.path as osp
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mmengine.config import Config
 
 from .environment import OptionError
+from .fragments import merge_fragments
 
 __all__ = ['hooks_of_type', 'load_config', 'set_data_root']
 
@@ -37,6 +38,8 @@ def load_config(
     work_dir: str | None = None,
     launcher: str = 'none',
     import_custom_modules: bool = True,
+    fragments: Sequence[str] = (),
+    fragment_folder: str = '',
 ) -> Config:
     """Load a config and put the command line on top.
 
@@ -50,18 +53,23 @@ def load_config(
             Defaults to ``'none'``.
         import_custom_modules (bool): Import what the config asks for.
             Defaults to True.
+        fragments (Sequence[str]): Fragments between the config and the overrides, see
+            :func:`~.fragments.merge_fragments`. Defaults to none.
+        fragment_folder (str): Folder of named fragments. Defaults to ``''``.
 
     Returns:
         Config: Ready for a runner.
 
     Raises:
         FileNotFoundError: If there is no such config file.
-        OptionError: If ``data_root`` cannot move all data sets.
+        OptionError: If ``data_root`` cannot move all data sets, or a fragment does not exist or
+            contradicts another one.
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'no config file {path!r}: configs are in configs/')
     cfg = Config.fromfile(path, import_custom_modules=import_custom_modules)
     old_root = cfg.get('data_root')
+    merge_fragments(cfg, fragments, fragment_folder)
     if cfg_options:
         cfg.merge_from_dict(dict(cfg_options))
     if cfg.get('data_root') != old_root:

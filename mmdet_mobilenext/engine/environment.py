@@ -27,14 +27,15 @@ class EnvironmentCheckError(RuntimeError):
 
 
 def check_environment(cfg: Config) -> None:
-    """Check mmcv's operators and mixed precision against the device.
+    """Check mmcv's operators, mixed precision and SyncBN against the device.
 
     Args:
         cfg (Config): Config of the run.
 
     Raises:
         EnvironmentCheckError: If mmcv was built without CUDA on a machine with
-            a GPU, or mixed precision is asked for without one.
+            a GPU, or mixed precision, or batch norm over several processes, is asked for
+            without one.
     """
     if torch.cuda.is_available():
         from mmcv.ops import get_compiling_cuda_version
@@ -49,7 +50,13 @@ def check_environment(cfg: Config) -> None:
             )
     elif cfg.get('optim_wrapper', {}).get('type') == 'AmpOptimWrapper':
         raise EnvironmentCheckError(
-            'mixed precision (--amp) needs a GPU, and this machine has none: leave --amp out'
+            'mixed precision (--amp, --with amp_fp16 or amp_bf16) needs a GPU, and this machine '
+            'has none: leave it out'
+        )
+    elif cfg.get('sync_bn') and cfg.get('launcher', 'none') != 'none':
+        raise EnvironmentCheckError(
+            f'sync_bn={cfg.sync_bn!r} needs GPUs, and this machine has none: leave --with sync_bn '
+            'out, or set sync_bn=None'
         )
     if cfg.get('launcher', 'none') == 'pytorch' and 'RANK' not in os.environ:
         raise EnvironmentCheckError(

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Config fragments that are put on top of any config: average, precision, accumulation.
+
+mmengine refuses two files in ``_base_`` that set the same key, so a fragment of ``optim_wrapper``
+cannot stand beside a schedule there. ``tools/train.py --with`` merges it afterwards instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+
+from .environment import OptionError
+
+__all__ = ['find_fragment', 'merge_fragments']
+
+
+def find_fragment(name: str, folder: str | Path) -> Path:
+    """Find the file of a fragment.
+
+    Args:
+        name (str): Name of a file in ``folder`` without ``.py``, or a path that ends in ``.py``.
+        folder (str | Path): Folder of named fragments.
+
+    Returns:
+        Path: An existing file.
+
+    Raises:
+        OptionError: If there is none; it lists those that are there.
+    """
+    path = Path(name) if name.endswith('.py') else Path(folder, f'{name}.py')
+    if not path.is_file():
+        known = ', '.join(sorted(p.stem for p in Path(folder).glob('*.py')))
+        raise OptionError(
+            f'no config fragment {name!r} (looked for {path}): give a path that ends in .py, or '
+            f'one of {known}'
+        )
+    return path
+
+
+def merge_fragments(cfg: Config, names: Sequence[str], folder: str | Path) -> None:
+    """Put fragments on top of a config, which they change in the order given.
+
+    Args:
+        cfg (Config): Config of a run, changed in place.
+        names (Sequence[str]): See :func:`find_fragment`.
+        folder (str | Path): Folder of named fragments.
+
+    Raises:
+        OptionError: If a fragment does not exist, or two set the same key to different values.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / 'accumulate_4.py').write_text(
+        ...     'optim_wrapper = dict(accumulative_counts=4)')
+        >>> cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper')))
+        >>> merge_fragments(cfg, ['accumulate_4'], folder)
+        >>> cfg.optim_wrapper
+        {'type': 'OptimWrapper', 'accumulative_counts': 4}
+    """
+    said: dict[str, tuple[str, object]] = {}
+    for name in names:
+        fragment = Config.fromfile(find_fragment(name, folder)).to_dict()
+        for key, value in _leaves(fragment):
+            before, other = said.setdefault(key, (name, value))
+            if other != value:
+                raise OptionError(
+                    f'the fragments {before} and {name} do not go together: {before} sets '
+                    f'{key}={other!r}, {name} sets {value!r}'
+                )
+        cfg.merge_from_dict(fragment)
+
+
+def _leaves(node: Mapping, prefix: str = '') -> Iterator[tuple[str, object]]:
+    """Dotted names and values of what a fragment sets."""
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f'{prefix}{key}.')
+        else:
+            yield f'{prefix}{key}', value

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights that are given away: what is kept, which set, which classes."""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from small_voc import ROOT, run_tool
+
+from mmdet_mobilenext.checkpoints.class_rows import CLASS_SETS, select_classes
+from mmdet_mobilenext.checkpoints.publish import publish_checkpoint
+from mmdet_mobilenext.checkpoints.safe_loading import UnsafeCheckpointError
+from mmdet_mobilenext.checkpoints.targets import build_ssdlite_detector
+
+COCO, VOC = list(CLASS_SETS['coco']), list(CLASS_SETS['voc'])
+
+
+@pytest.fixture(scope='module', params=['mobilenext', 'mobilenetv2'])
+def coco_detector(request):
+    torch.manual_seed(0)
+    return request.param, build_ssdlite_detector(request.param, 80).eval()
+
+
+def checkpoint_file(path, weights, **parts):
+    meta = dict(
+        dataset_meta=dict(classes=tuple(COCO)), epoch=3, iter=10, env_info='/home/someone', seed=0
+    )
+    torch.save(dict(meta=meta, state_dict=weights, optimizer=dict(state={}), **parts), path)
+    return path
+
+
+@torch.inference_mode()
+def test_scores_of_the_kept_classes_are_those_of_coco(coco_detector, tmp_path):
+    name, coco = coco_detector
+    source = checkpoint_file(tmp_path / 'coco.pth', coco.state_dict())
+    path = publish_checkpoint(source, tmp_path / 'voc.pth', classes=VOC)
+    voc = build_ssdlite_detector(name, 20).eval()
+    voc.load_state_dict(torch.load(path)['state_dict'], strict=True)
+    images = torch.rand(1, 3, 320, 320)
+    scores, boxes = voc.bbox_head(voc.extract_feat(images))
+    all_scores, all_boxes = coco.bbox_head(coco.extract_feat(images))
+    rows = [COCO.index(c) for c in (
+        'airplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow',
+        'dining table', 'dog', 'horse', 'motorcycle', 'person', 'potted plant', 'sheep', 'couch',
+        'train', 'tv',
+    )]  # fmt: skip
+    for level, expected in zip(scores, all_scores, strict=True):
+        per_prior = expected.unflatten(1, (-1, 81))[:, :, [*rows, 80]]
+        torch.testing.assert_close(level, per_prior.flatten(1, 2))
+    for level, expected in zip(boxes, all_boxes, strict=True):
+        assert torch.equal(level, expected)
+
+
+def test_what_only_resuming_needs_is_left_out(tmp_path):
+    weights = {'conv.weight': torch.ones(2)}
+    source = checkpoint_file(tmp_path / 'epoch_3.pth', weights, message_hub={}, param_schedulers=[])
+    path = publish_checkpoint(source, tmp_path / 'model.pth')
+    content = path.read_bytes()
+    assert path.name == f'model-{hashlib.sha256(content).hexdigest()[:8]}.pth'
+    published = torch.load(path, weights_only=True)
+    assert published.keys() == {'meta', 'state_dict'}
+    assert published['meta']['weights'] == 'last'
+    assert published['meta']['epoch'] == 3
+    assert published['meta']['source_sha256'] == hashlib.sha256(source.read_bytes()).hexdigest()
+    assert b'/home/someone' not in content
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(['epoch_3.pth', path.name])
+
+
+@pytest.mark.parametrize(
+    ('classes', 'message'),
+    [
+        (['cat', 'unicorn'], "['unicorn']"),
+        ([], 'none was given'),
+    ],
+)
+def test_class_that_was_not_trained_is_named(classes, message):
+    weights = {'bbox_head.cls_convs.0.0.bias': torch.zeros(6 * 81)}
+    with pytest.raises(ValueError) as error:
+        select_classes(weights, COCO, classes)
+    assert message in str(error.value)
+
+
+def test_detector_with_other_rows_is_refused():
+    with pytest.raises(ValueError, match='125 rows, which is no multiple of 80 classes'):
+        select_classes({'bbox_head.cls_convs.0.0.bias': torch.zeros(125)}, COCO, VOC)
+    with pytest.raises(ValueError, match='no layer predicts classes'):
+        select_classes({'conv.weight': torch.zeros(1)}, COCO, VOC)
+
+
+def test_depthwise_layers_of_the_head_stay(coco_detector):
+    """Also where a depthwise layer happens to have a multiple of the rows."""
+    _, coco = coco_detector
+    weights = coco.state_dict()
+    changed = {
+        key
+        for key, value in select_classes(weights, COCO, VOC).items()
+        if value.shape != weights[key].shape
+    }
+    assert changed == {
+        key for key, value in weights.items() if 'cls_convs' in key and value.shape[:1] == (6 * 81,)
+    }
+    assert len(changed) == 12
+
+
+def test_bad_requests(tmp_path):
+    source = checkpoint_file(tmp_path / 'a.pth', {'conv.weight': torch.ones(2)})
+    with pytest.raises(ValueError, match='trained without EMAHook'):
+        publish_checkpoint(source, tmp_path / 'b.pth', last_weights=True)
+    with pytest.raises(ValueError, match=r'must end in \.pth, but is .*b\.pt'):
+        publish_checkpoint(source, tmp_path / 'b.pt')
+    torch.save(dict(state_dict={'conv.weight': torch.ones(2)}), source)
+    with pytest.raises(ValueError, match='does not tell its classes'):
+        publish_checkpoint(source, tmp_path / 'b.pth', classes=VOC)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ('evil',)
+
+
+def test_checkpoint_that_runs_code_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(dict(state_dict={'w': torch.ones(1)}, meta=Evil()), 'evil.pth')
+    with pytest.raises(UnsafeCheckpointError):
+        publish_checkpoint('evil.pth', 'b.pth')
+    assert os.listdir() == ['evil.pth']
+
+
+@pytest.mark.slow
+def test_tool(tmp_path):
+    weights = {'bbox_head.cls_convs.0.0.bias': torch.zeros(6 * 81)}
+    source = checkpoint_file(tmp_path / 'coco.pth', weights)
+    done = run_tool('publish_checkpoint.py', source, tmp_path / 'voc.pth', '--classes', 'voc')
+    (path,) = tmp_path.glob('voc-*.pth')
+    assert f'wrote {path}' in done.stdout
+    assert torch.load(path)['meta']['dataset_meta']['classes'] == tuple(VOC)
+    tool = [sys.executable, str(ROOT / 'tools/publish_checkpoint.py')]
+    failed = subprocess.run(
+        [*tool, str(source), str(tmp_path / 'x.pth'), '--classes', 'cat', 'unicorn'],
+        capture_output=True,
+        text=True,
+    )
+    assert failed.returncode != 0
+    assert "['unicorn']" in failed.stderr and 'Traceback' not in failed.stderr
