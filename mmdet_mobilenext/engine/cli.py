@@ -11,6 +11,7 @@ from mmdet_mobilenext.benchmark.errors import BenchmarkError, RunFailedError
 from mmdet_mobilenext.checkpoints.safe_loading import CheckpointFileError, UnsafeCheckpointError
 from mmdet_mobilenext.checkpoints.strict import CheckpointKeyError
 from mmdet_mobilenext.datasets.checks import DataCheckError
+from mmdet_mobilenext.fetching import FetchError
 
 from .environment import EnvironmentCheckError, OptionError
 from .non_finite_loss_hook import NonFiniteLossError
@@ -24,6 +25,7 @@ EXPECTED_ERRORS = (
     CheckpointKeyError,
     DataCheckError,
     EnvironmentCheckError,
+    FetchError,
     FileExistsError,
     FileNotFoundError,
     NonFiniteLossError,
