@@ -1,6 +1,6 @@
 # MobileNetV2 SSDLite, 320x320, VOC07+12, one GPU with batch 24.
 _base_ = [
-    './_base_/models/ssdlite_mobilenetv2.py',
+    './_base_/weights/mobilenetv2_in1k.py',
     './_base_/datasets/voc0712_ssd320.py',
     './_base_/schedules/ssdlite_1xb24_240k.py',
 ]

@@ -1,6 +1,6 @@
 # MobileNeXt SSDLite, 320x320, VOC07+12, four GPUs with batch 24 each.
 _base_ = [
-    './_base_/models/ssdlite_mobilenext.py',
+    './_base_/weights/mobilenext_in1k.py',
     './_base_/datasets/voc0712_ssd320.py',
     './_base_/schedules/ssdlite_4xb24_60k.py',
 ]

@@ -19,6 +19,7 @@ default_hooks = dict(
     run_header=dict(type='RunHeaderHook'),
     non_finite_loss=dict(type='NonFiniteLossHook'),
     memory_format=dict(type='MemoryFormatHook'),
+    initial_weights=dict(type='InitialWeightsHook'),
     strict_load=dict(type='StrictLoadHook'),
     keep_memory=dict(type='KeepMemoryHook'),
     fold_norm=dict(type='FoldNormHook'),

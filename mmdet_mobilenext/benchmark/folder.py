@@ -239,6 +239,7 @@ def _refuse_other(before: Mapping, now: Mapping, folder: Path) -> None:
 
 def _prepare_run(folder: RunFolder, cfg: Config, checkpoint: str | None, code_digest: str) -> None:
     task: dict[str, Any] = dict(seed=folder.seed, checkpoint=None, checkpoint_sha256=None)
+    task['files'] = file_digests(cfg)
     if checkpoint is not None:
         task['checkpoint'] = str(Path(checkpoint).resolve())
         task['checkpoint_sha256'] = file_sha256(checkpoint)

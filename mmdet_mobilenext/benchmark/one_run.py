@@ -29,6 +29,7 @@ def run(folder: Path, launcher: str = 'none') -> None:
             Defaults to ``'none'``.
 
     Raises:
+        MixedRunsError: If a file that the config names is not what it was.
         Exception: Whatever training or testing raises.
     """
     from mmengine.config import Config
@@ -38,6 +39,8 @@ def run(folder: Path, launcher: str = 'none') -> None:
     from mmdet_mobilenext.engine.train import train
 
     from . import progress_hook  # noqa: F401  registers it
+    from .errors import MixedRunsError
+    from .fingerprint import differences, file_digests
     from .folder import RunFolder, read_json, stamp, write_json
 
     place = RunFolder.at(folder)
@@ -57,7 +60,13 @@ def run(folder: Path, launcher: str = 'none') -> None:
         cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
         return cfg
 
-    if read_json(place.task)['checkpoint'] is None and not place.trained.exists():
+    task = read_json(place.task)
+    if task['checkpoint'] is None and not place.trained.exists():
+        if changed := differences(task.get('files') or {}, file_digests(config())):
+            raise MixedRunsError(
+                f'{place.title} is not what the comparison was begun with: {"; ".join(changed)}. '
+                'Undo the change, or begin in another --work-dir'
+            )
         runner = train(config(), resume='auto')
         if is_main_process():
             newest = Path((folder / 'last_checkpoint').read_text().strip())

@@ -20,6 +20,7 @@ from mmdet_mobilenext.datasets.checks import check_dataset_cfgs
 from mmdet_mobilenext.datasets.generated_voc import generate_voc
 from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.engine.environment import check_environment
+from mmdet_mobilenext.engine.initial_weights import from_scratch_message, settle_weights
 from mmdet_mobilenext.engine.train import check_load_from, check_num_classes
 
 from .errors import BenchmarkError
@@ -155,7 +156,11 @@ def make_plan(
     checkpoints = [fetch_checkpoint(path) if '://' in path else path for path in checkpoints]
     options = dict(cfg_options or {})
     loaded = [load_config(path, options) for path in configs]
-    for cfg in loaded:
+    for path, cfg in zip(configs, loaded, strict=True):
+        # now and for all seeds: weights that come later would make runs of two kinds
+        if missing := settle_weights(cfg, trains=not checkpoints):
+            title = f'{osp.basename(path)} STARTS FROM SCRATCH'
+            print(from_scratch_message(missing, title), flush=True)
         _make_data(cfg)
     models, trained_on = [], {}
     for index, (name, path, cfg) in enumerate(

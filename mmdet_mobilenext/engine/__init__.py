@@ -3,6 +3,7 @@
 
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .fold_norm_hook import FoldNormHook
+from .initial_weights import InitialWeightsHook
 from .keep_memory_hook import KeepMemoryHook
 from .memory_format_hook import MemoryFormatHook
 from .non_finite_loss_hook import NonFiniteLossError, NonFiniteLossHook
@@ -13,6 +14,7 @@ from .strict_load_hook import StrictLoadHook
 __all__ = [
     'AtomicCheckpointHook',
     'FoldNormHook',
+    'InitialWeightsHook',
     'KeepMemoryHook',
     'MemoryFormatHook',
     'NonFiniteLossError',

@@ -8,6 +8,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from .complexity import count_madds, count_parameters
+from .initial_weights import describe_initial_weights
 
 __all__ = ['RunHeaderHook', 'effective_batch_size', 'input_shape_of']
 
@@ -33,7 +34,7 @@ def input_shape_of(pipeline: list) -> tuple[int, int] | None:
         pipeline (list): Transform configs.
 
     Returns:
-        tuple[int, int] | None: None if there is no ``Resize``.
+        tuple[int, int] | None: None if there is neither ``Resize`` nor ``CenterCrop``.
 
     Example:
         >>> input_shape_of([dict(type='Resize', scale=(320, 240))])
@@ -43,6 +44,9 @@ def input_shape_of(pipeline: list) -> tuple[int, int] | None:
         if transform.get('type') == 'Resize' and 'scale' in transform:
             scale = transform['scale']
             return (scale, scale) if isinstance(scale, int) else (scale[1], scale[0])
+        if transform.get('type') == 'CenterCrop':  # of a classifier
+            size = transform['crop_size']
+            return (size, size) if isinstance(size, int) else tuple(size)
         if transform.get('type') == 'FusedSSDAugment':
             return input_shape_of(transform['transforms'])
     return None
@@ -51,7 +55,7 @@ def input_shape_of(pipeline: list) -> tuple[int, int] | None:
 @HOOKS.register_module(force=True)
 class RunHeaderHook(Hook):
     """Log data set sizes, device, parameters, multiply-adds, effective batch,
-    learning rate and epochs in one line, before training or testing.
+    learning rate, epochs and what it starts from in one line, before training or testing.
 
     Example:
         >>> RunHeaderHook().priority
@@ -72,8 +76,7 @@ class RunHeaderHook(Hook):
         parts += [*self._model_parts(runner), f'batch {batch_size}', f'lr {base_lr:g}']
         iterations = runner.max_iters
         parts.append(f'{iterations:,} iterations = {iterations * batch_size / images:.1f} epochs')
-        if runner.iter:
-            parts.append(f'from iteration {runner.iter:,}')
+        parts.append(describe_initial_weights(runner))
         runner.logger.info(' | '.join(parts))
 
     def before_test(self, runner: Runner) -> None:

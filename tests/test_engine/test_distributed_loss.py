@@ -19,6 +19,7 @@ def build(sync_num_pos):
 
     init_default_scope('mmdet')
     cfg = Config.fromfile(ROOT / 'configs' / 'ssdlite_mobilenext_voc.py').model
+    cfg.backbone.init_cfg = None  # also without ImageNet weights in their place
     cfg.backbone.norm_eval = True
     cfg.bbox_head.sync_num_pos = sync_num_pos
     torch.manual_seed(0)

@@ -1,0 +1,4 @@
+# MobileNetV2 of width 0.5.
+_base_ = './mobilenetv2_1.0_in1k.py'
+
+model = dict(backbone=dict(widen_factor=0.5))
