@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import torchvision_stub
 from mmdet.registry import HOOKS, MODELS, TASK_UTILS, TRANSFORMS
 
 import mmdet_mobilenext
@@ -67,6 +68,7 @@ def test_mmcv_without_ops_is_named():
 
 
 def modules():
+    torchvision_stub.import_mmpretrain()  # mmdet_mobilenext.classification needs it
     return sorted(
         m.name for m in pkgutil.walk_packages(mmdet_mobilenext.__path__, 'mmdet_mobilenext.')
     )

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+class InterpolationMode:
+    """Only its name is imported."""
