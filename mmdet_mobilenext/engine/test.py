@@ -38,8 +38,8 @@ def test(
         dict[str, float]: Metrics, such as ``pascal_voc/mAP`` in 0..1.
 
     Raises:
-        OptionError: For an ``out`` that is no pickle file, or a config without
-            ``tta_model``.
+        OptionError: For an ``out`` that is no pickle file, a config without
+            ``tta_model``, or ``show_dir`` without a ``PictureHook``.
         DataCheckError, EnvironmentCheckError, FileNotFoundError: Before any
             work.
     """
@@ -47,6 +47,12 @@ def test(
         raise OptionError(f'--out must be a .pkl or .pickle file, but received {out!r}')
     if tta and not ('tta_model' in cfg and 'tta_pipeline' in cfg):
         raise OptionError('--tta needs tta_model and tta_pipeline in the config')
+    drawing = cfg.get('default_hooks', {}).get('visualization') or {}
+    if show_dir is not None and drawing.get('type') not in ('PictureHook', 'DetVisualizationHook'):
+        raise OptionError(
+            '--show-dir draws the boxes of a detector: it needs default_hooks.visualization of '
+            f'type PictureHook, but it is {drawing.get("type")!r}'
+        )
     cfg.load_from = checkpoint
     cfg.resume = False
     check_environment(cfg)
