@@ -6,14 +6,16 @@ import sys
 
 
 def parse_args() -> argparse.Namespace:
+    from mmdet_mobilenext.checkpoints.sources import AUTO, SOURCES
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('src', help='checkpoint to read')
     parser.add_argument('dst', help='checkpoint to write')
     parser.add_argument(
         '--source',
-        required=True,
-        choices=['houqb-detector', 'mobilenext-imagenet', 'torchvision-mobilenetv2'],
-        help='where the checkpoint is from',
+        default=AUTO,
+        choices=[AUTO, *SOURCES],
+        help='where the checkpoint is from; by default recognised from its keys',
     )
     parser.add_argument('--classes', nargs='+', help='class names of a detector, in order')
     parser.add_argument('--ema', action='store_true', help='take state_dict_ema')

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Strict conversion of foreign checkpoints; one module per source."""
+"""Strict conversion of foreign checkpoints; ``sources`` has one module per source."""
 
 import hashlib
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -16,63 +16,119 @@ from torch import Tensor
 from mmdet_mobilenext.engine.atomic_checkpoint_hook import AtomicLocalBackend
 from mmdet_mobilenext.version import __version__
 
-from . import houqb_detector, mobilenext_imagenet, torchvision_mobilenetv2
-from .safe_loading import load_safely
-from .strict import compare_state_dicts
+from .sources import AUTO, SOURCES, recognise
+from .sources.plan import COUNTER, Plan
+from .sources.reading import read_checkpoint
+from .strict import CheckpointKeyError, KeyReport
 
-__all__ = ['SOURCES', 'convert_checkpoint', 'convert_state_dict']
-
-SOURCES = {
-    'houqb-detector': houqb_detector,
-    'mobilenext-imagenet': mobilenext_imagenet,
-    'torchvision-mobilenetv2': torchvision_mobilenetv2,
-}
+__all__ = ['AUTO', 'SOURCES', 'convert_checkpoint', 'convert_state_dict']
 
 # Class names of detectors, which the authors' files do not carry.
 KNOWN_CLASSES = {20: VOCDataset.METAINFO['classes'], 80: CocoDataset.METAINFO['classes']}
 
 
 def convert_state_dict(
-    state_dict: dict[str, Tensor], source: str
+    state_dict: dict[str, Tensor], source: str = AUTO
 ) -> tuple[dict[str, Tensor], dict]:
     """Convert weights, or tell every key that does not fit.
 
     Args:
         state_dict (dict[str, Tensor]): Weights of the source.
-        source (str): A key of :data:`SOURCES`.
+        source (str): A key of :data:`SOURCES`, or ``'auto'`` to recognise it. Defaults to
+            ``'auto'``.
 
     Returns:
-        tuple[dict[str, Tensor], dict]: Converted weights, and what was found
-        out about them.
+        tuple[dict[str, Tensor], dict]: Converted weights, in tensors of their own and the dtypes of
+        the network (float32), and what was found out about them.
 
     Raises:
-        CheckpointKeyError: If a key is unknown, missing or of a wrong shape;
-            the message lists all of them.
+        CheckpointKeyError: If a key is unknown or missing, or its tensor is of a wrong shape, of a
+            wrong kind, or not finite; the message lists all of them.
         ValueError: If the weights are not of this source at all.
     """
-    if source not in SOURCES:
-        raise ValueError(f'source must be one of {sorted(SOURCES)}, but received {source!r}')
+    source = _check_source(source)
+    if source == AUTO:
+        source = recognise(state_dict)
     not_tensors = [k for k, v in state_dict.items() if not isinstance(v, Tensor)]
     if not_tensors:
         raise ValueError(
             f'no weights where {source!r} has them (bare, or under {SOURCES[source].CONTAINERS}): '
             f'these entries are no tensors: {not_tensors[:10]}. Is it of another --source?'
         )
-    converted, unknown, expected, key_map, info = SOURCES[source].convert(state_dict)
-    report = compare_state_dicts(expected, {**converted, **unknown})
-    # Counters of batch norms are optional when a checkpoint is loaded, not here.
-    report.missing = [k for k in expected if k not in converted]
-    # Named as the source has them, which is where they are to be looked for.
-    inverse = {target: prefix for prefix, target in key_map.items()}
-    report.missing = [_source_name(k, inverse) for k in report.missing]
-    report.wrong_shape = [(_source_name(k, inverse), *shapes) for k, *shapes in report.wrong_shape]
-    report.raise_if_bad(f'the checkpoint and the {source!r} format')
+    plan = SOURCES[source].convert(state_dict)
+    context = f'the checkpoint and the {source!r} format'
+    counters = {k for k in plan.expected if k.endswith(f'.{COUNTER}')}
+    # Old files, and those of other frameworks, have none: they are not read in this network.
+    without_counters = not any(plan.names.get(k) in state_dict for k in counters)
+    wanted = plan.expected.keys() - counters if without_counters else plan.expected.keys()
+    _compare(plan, state_dict, wanted).raise_if_bad(context)
+    problems = list(_wrong_values(plan, state_dict, wanted))
+    if problems:
+        raise CheckpointKeyError(f'{context} do not match:\n' + '\n'.join(problems))
+
+    converted = {}
+    for key, like in plan.expected.items():
+        if key not in wanted:
+            converted[key] = torch.zeros((), dtype=like.dtype)
+            continue
+        tensor = state_dict[plan.names[key]].detach()
+        if key in plan.transforms:
+            tensor = plan.transforms[key](tensor)
+        # Not a view, whose whole storage would be saved.
+        converted[key] = tensor.to(like.dtype).clone(memory_format=torch.contiguous_format)
+    info = dict(plan.info)
+    if without_counters:
+        info[COUNTER] = 'not in the file, set to 0'
     return converted, info
 
 
-def _source_name(key: str, inverse: dict[str, str]) -> str:
-    module, _, name = key.rpartition('.')
-    return f'{inverse[module]}.{name} (here {key})'
+def _check_source(source: str) -> str:
+    if source not in (*SOURCES, AUTO):
+        raise ValueError(
+            f'source must be one of {sorted(SOURCES)} or {AUTO!r}, but received {source!r}'
+        )
+    return source
+
+
+def _compare(plan: Plan, state_dict: dict[str, Tensor], wanted: Iterable[str]) -> KeyReport:
+    """Keys and shapes, under the names that the source has: there they are to be looked for."""
+    known = {plan.names[k] for k in wanted}.union(plan.left_out)
+    report = KeyReport(unexpected=[k for k in state_dict if k not in known])
+    for key, like in plan.expected.items():
+        if key not in wanted:
+            continue
+        name = plan.names[key]
+        if name not in state_dict:
+            report.missing.append(f'{name} (here {key})')
+            continue
+        ours, theirs = plan.shapes.get(key, like.shape), state_dict[name].shape
+        if ours == theirs:
+            report.matched += 1
+        else:
+            report.wrong_shape.append((f'{name} (here {key})', tuple(ours), tuple(theirs)))
+    return report
+
+
+def _wrong_values(
+    plan: Plan, state_dict: dict[str, Tensor], wanted: Iterable[str]
+) -> Iterator[str]:
+    """What would load and yet not be weights."""
+    for key, like in plan.expected.items():
+        if key not in wanted:
+            continue
+        tensor, problem = state_dict[plan.names[key]], None
+        if tensor.layout != torch.strided or tensor.device.type != 'cpu':
+            problem = f'no numbers in memory, but {tensor.layout} on {tensor.device}'
+        elif tensor.is_floating_point() != like.is_floating_point() or tensor.is_complex():
+            problem = f'{tensor.dtype}, but should be of the kind of {like.dtype}'
+        elif tensor.is_floating_point():
+            bad = int((~torch.isfinite(tensor)).sum())
+            if bad:
+                problem = f'{bad} of {tensor.numel()} values are not finite'
+            elif key.endswith('.running_var') and bool((tensor < 0).any()):
+                problem = 'a variance is negative'
+        if problem:
+            yield f'  {plan.names[key]} (here {key}): {problem}'
 
 
 def unwrap_state_dict(
@@ -108,6 +164,12 @@ def unwrap_state_dict(
     weights = {re.sub(r'^module\.', '', str(key)): value for key, value in state_dict.items()}
     if len(weights) != len(state_dict):
         raise ValueError('the file holds the same keys with and without a module. prefix')
+    bare = [str(key) for key in state_dict if not str(key).startswith('module.')]
+    if 0 < len(bare) < len(state_dict):
+        few = min(bare, [k for k in map(str, state_dict) if k not in bare], key=len)
+        raise ValueError(
+            f'some keys have a module. prefix and others have none; the fewer of them: {few[:10]}'
+        )
     return weights
 
 
@@ -125,7 +187,7 @@ def _container(checkpoint: dict, containers: Sequence[str], use_ema: bool) -> st
 def convert_checkpoint(
     src: str | os.PathLike,
     dst: str | os.PathLike,
-    source: str,
+    source: str = AUTO,
     classes: Sequence[str] | None = None,
     use_ema: bool = False,
     force: bool = False,
@@ -133,9 +195,10 @@ def convert_checkpoint(
     """Convert a checkpoint file.
 
     Args:
-        src (str | PathLike): File to read, with ``weights_only=True``.
+        src (str | PathLike): File to read; no code in it is run.
         dst (str | PathLike): File to write, in one step at the end.
-        source (str): A key of :data:`SOURCES`.
+        source (str): A key of :data:`SOURCES`, or ``'auto'`` to recognise it. Defaults to
+            ``'auto'``.
         classes (Sequence[str], optional): Class names of a detector. Defaults
             to VOC's for 20 classes and COCO's for 80.
         use_ema (bool): Take ``state_dict_ema`` where there is a choice.
@@ -150,29 +213,34 @@ def convert_checkpoint(
         FileExistsError: If ``dst`` exists and ``force`` is not set.
         CheckpointKeyError: If a key is unknown, missing or of a wrong shape.
         UnsafeCheckpointError: If the file wants to run code.
+        CheckpointFileError: If the file is truncated or damaged.
         ValueError: If the file is not of this source.
     """
     src, dst = Path(src), Path(dst)
     if dst.exists() and not force:
         raise FileExistsError(f'{dst} exists: choose another name or pass --force')
-    if source not in SOURCES:
-        raise ValueError(f'source must be one of {sorted(SOURCES)}, but received {source!r}')
-    if classes is not None and source != 'houqb-detector':
-        raise ValueError(f'--classes is for detectors, but the source is {source!r}')
+    _check_source(source)
     if dst.exists() and dst.samefile(src):
         raise ValueError(f'{dst} is the input itself: choose another name')
-    checkpoint = load_safely(str(src))
-    if isinstance(checkpoint, dict) and 'mmdet_mobilenext_version' in (
-        checkpoint.get('meta') or {}
-    ):
-        raise ValueError(f'{src} is converted already, from {checkpoint["meta"]["source"]!r}')
-    state_dict = unwrap_state_dict(checkpoint, SOURCES[source].CONTAINERS, use_ema)
+    if classes is not None and source not in ('houqb-detector', AUTO):
+        raise ValueError(f'--classes is for detectors, but the source is {source!r}')
+    checkpoint = read_checkpoint(src, source)
+    own = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    if isinstance(own, dict) and 'mmdet_mobilenext_version' in own:
+        raise ValueError(f'{src} is converted already, from {own.get("source")!r}')
+    modules = SOURCES.values() if source == AUTO else [SOURCES[source]]
+    containers = list(dict.fromkeys(key for module in modules for key in module.CONTAINERS))
+    state_dict = unwrap_state_dict(checkpoint, containers, use_ema)
+    if source == AUTO:
+        source = recognise(state_dict)
+        if classes is not None and source != 'houqb-detector':
+            raise ValueError(f'--classes is for detectors, but the file looks like {source!r}')
     converted, info = convert_state_dict(state_dict, source)
 
     meta = dict(
         source=source,
         source_file=src.name,
-        source_weights=_container(checkpoint, SOURCES[source].CONTAINERS, use_ema) or 'bare',
+        source_weights=_container(checkpoint, containers, use_ema) or 'bare',
         source_sha256=sha256_of(src),
         time=datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M:%S UTC'),
         mmdet_mobilenext_version=__version__,

@@ -11,23 +11,16 @@ import torch.nn as nn
 from mmcv.cnn import ConvModule
 from mmdet.models.backbones import MobileNetV2
 from mmdet.models.layers import InvertedResidual
-from torch import Tensor
 
 from mmdet_mobilenext.models.mobilenext import MobileNeXt
 from mmdet_mobilenext.models.sandglass import SandglassBlock
 
 __all__ = [
-    'Conversion',
-    'apply_key_map',
     'inverted_residual_map',
     'mobilenetv2_map',
     'mobilenext_map',
     'sequential_map',
 ]
-
-# What a converter hands over: converted weights, source weights that the key map
-# does not know, the state dict to match, the key map, and what was found out.
-Conversion = tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], dict[str, str], dict]
 
 SANDGLASS_LAYERS = ('dw_in', 'pw_reduce', 'pw_expand', 'dw_out')
 
@@ -142,30 +135,3 @@ def mobilenetv2_map(backbone: MobileNetV2, source: str, target: str) -> dict[str
         key_map[f'{source}features.{index}.0'] = f'{target}{name}.conv'
         key_map[f'{source}features.{index}.1'] = f'{target}{name}.bn'
     return key_map
-
-
-def apply_key_map(
-    state_dict: dict[str, Tensor], key_map: dict[str, str]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Rename the keys of a state dict.
-
-    Args:
-        state_dict (dict[str, Tensor]): Source weights.
-        key_map (dict[str, str]): Key map.
-
-    Returns:
-        tuple[dict[str, Tensor], dict[str, Tensor]]: Renamed weights, and those
-        that the map does not know, under their own keys.
-
-    Example:
-        >>> apply_key_map({'a.weight': 1, 'b.bias': 2}, {'a': 'x.y'})
-        ({'x.y.weight': 1}, {'b.bias': 2})
-    """
-    renamed, unknown = {}, {}
-    for key, value in state_dict.items():
-        module, _, name = key.rpartition('.')
-        if module in key_map:
-            renamed[f'{key_map[module]}.{name}'] = value
-        else:
-            unknown[key] = value
-    return renamed, unknown

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The networks that converted checkpoints are checked against."""
 
+from functools import cache
+
+import torch
 import torch.nn as nn
 from mmdet.registry import MODELS
+from torch import Tensor
 
-__all__ = ['build_ssdlite_detector']
+__all__ = ['backbone_shapes', 'build_backbone', 'build_ssdlite_detector']
 
 # Backbone, neck and head inputs of the two published detectors, as in
 # configs/_base_/models (a test keeps both equal).
@@ -71,3 +75,46 @@ def build_ssdlite_detector(backbone: str, num_classes: int) -> nn.Module:
             ),
         )
     )
+
+
+@cache
+def build_backbone(name: str, widen_factor: float) -> nn.Module:
+    """Build a whole backbone on the meta device: keys and shapes without numbers.
+
+    Args:
+        name (str): ``'MobileNeXt'`` or ``'MobileNetV2'``, mmdet's.
+        widen_factor (float): Width multiplier.
+
+    Returns:
+        nn.Module: The backbone, the same one every time; do not change it.
+
+    Example:
+        >>> build_backbone('MobileNeXt', 0.5).state_dict()['conv1.conv.weight'].shape
+        torch.Size([16, 3, 3, 3])
+    """
+    with torch.device('meta'):
+        cfg = dict(type=f'mmdet.{name}', widen_factor=widen_factor, out_indices=(7,))
+        return MODELS.build(cfg)
+
+
+@cache
+def _backbone_shapes(name: str, widen_factor: float) -> dict[str, Tensor]:
+    backbone = build_backbone(name, widen_factor)
+    return {f'backbone.{k}': v.detach() for k, v in backbone.state_dict().items()}
+
+
+def backbone_shapes(name: str, widen_factor: float) -> dict[str, Tensor]:
+    """Keys and shapes of a whole backbone inside a detector or classifier.
+
+    Args:
+        name (str): ``'MobileNeXt'`` or ``'MobileNetV2'``, mmdet's.
+        widen_factor (float): Width multiplier.
+
+    Returns:
+        dict[str, Tensor]: ``backbone.*``, on the meta device.
+
+    Example:
+        >>> backbone_shapes('MobileNetV2', 0.5)['backbone.conv1.bn.bias'].shape
+        torch.Size([16])
+    """
+    return dict(_backbone_shapes(name, widen_factor))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import hashlib
-import subprocess
+import runpy
 import sys
 
 import pytest
@@ -15,8 +15,8 @@ from mmdet_mobilenext.checkpoints.convert import (
     convert_checkpoint,
     convert_state_dict,
 )
-from mmdet_mobilenext.checkpoints.houqb_detector import background_last
 from mmdet_mobilenext.checkpoints.safe_loading import UnsafeCheckpointError
+from mmdet_mobilenext.checkpoints.sources.houqb_detector import background_last
 from mmdet_mobilenext.checkpoints.strict import CheckpointKeyError
 from mmdet_mobilenext.models import MobileNeXt
 
@@ -237,19 +237,19 @@ class Payload:
         return os.system, ('true',)
 
 
-def test_tool(houqb_file, tmp_path, root):
+def test_tool(houqb_file, tmp_path, root, monkeypatch, capsys):
     def run(*args):
-        command = [sys.executable, root / 'tools' / 'convert_checkpoint.py', *args]
-        return subprocess.run(map(str, command), capture_output=True, text=True, cwd=tmp_path)
+        monkeypatch.setattr(sys, 'argv', ['convert_checkpoint.py', *map(str, args)])
+        runpy.run_path(str(root / 'tools' / 'convert_checkpoint.py'), run_name='__main__')
 
-    done = run(houqb_file, 'out.pth', '--source', 'houqb-detector')
-    assert done.returncode == 0, done.stderr
-    assert 'source_sha256' in done.stdout
+    monkeypatch.chdir(tmp_path)
+    run(houqb_file, 'out.pth', '--source', 'houqb-detector')
+    assert 'source_sha256' in capsys.readouterr().out
+    run(houqb_file, 'again.pth')  # recognised
+    assert '  source: houqb-detector' in capsys.readouterr().out
     torch.save(dict(model={'features.0.0.weight': Payload()}), houqb_file)
-    refused = run(houqb_file, 'out2.pth', '--source', 'houqb-detector')
-    assert refused.returncode == 1
-    assert 'UnsafeCheckpointError' in refused.stderr and 'system' in refused.stderr
-    assert 'Traceback' not in refused.stderr
+    with pytest.raises(SystemExit, match=r'UnsafeCheckpointError.*system'):
+        run(houqb_file, 'out2.pth', '--source', 'houqb-detector')
     assert not (tmp_path / 'out2.pth').exists()
 
 

@@ -6,6 +6,8 @@ own checkpoints under ``torch.load``'s safe mode or quietly leaves that mode whe
 functions here always stay in it, with stand-ins for the few objects that mmengine's message hub
 puts into a checkpoint, and :func:`install_safe_loaders` makes mmengine use them for every scheme.
 
+PaddlePaddle's files, which ``torch.load`` cannot read, are read by :func:`load_numpy_pickle`.
+
 What this does not cover: pickles that are not checkpoints, that is files given to
 ``mmengine.load('*.pkl')``, data exchanged between the ranks of one run, MMDetection's own scripts
 for converting and publishing models, and the FlexibleRunner strategies of DeepSpeed and ColossalAI.
@@ -13,6 +15,7 @@ for converting and publishing models, and the FlexibleRunner strategies of DeepS
 
 from .download import fetch_checkpoint
 from .errors import CheckpointFileError, UnsafeCheckpointError
+from .numpy_pickle import load_numpy_pickle
 from .opt_in import (
     ALLOW_UNSAFE_FLAG,
     ALLOW_UNSAFE_VARIABLE,
@@ -46,6 +49,7 @@ __all__ = [
     'load_from_openmmlab',
     'load_from_pavi',
     'load_from_torchvision',
+    'load_numpy_pickle',
     'load_safely',
     'unsafe_checkpoints_allowed',
 ]

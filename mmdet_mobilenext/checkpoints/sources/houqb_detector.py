@@ -5,24 +5,45 @@ Source: https://github.com/houqb/ssdlite-pytorch-mobilenext (``{'model': ...}``
 or bare). Classes there start with the background; here it comes last.
 """
 
+from collections import Counter
+from collections.abc import Iterable
+from functools import cache, partial
+
 import torch
 import torch.nn as nn
 from torch import Tensor
 
-from .key_map import (
-    Conversion,
-    apply_key_map,
+from mmdet_mobilenext.checkpoints.key_map import (
     inverted_residual_map,
     mobilenetv2_map,
     mobilenext_map,
     sequential_map,
 )
-from .targets import build_ssdlite_detector
+from mmdet_mobilenext.checkpoints.targets import build_ssdlite_detector
 
-__all__ = ['CONTAINERS', 'background_last', 'convert', 'describe']
+from .plan import Plan, source_names
+
+__all__ = ['CONTAINERS', 'background_last', 'convert', 'describe', 'looks_like']
 
 CONTAINERS = ('model',)
 NUM_PRIORS = 6
+
+
+def looks_like(keys: Iterable[str]) -> bool:
+    """Whether keys are this source's.
+
+    Args:
+        keys (Iterable[str]): Keys of the weights.
+
+    Returns:
+        bool: Whether there are the authors' prediction layers.
+
+    Example:
+        >>> looks_like(f'box_head.predictor.cls_headers.{i}.conv.3.{part}'
+        ...            for i in range(5) for part in ('weight', 'bias'))
+        True
+    """
+    return sum(k.startswith('box_head.predictor.') for k in keys) > 8
 
 
 def describe(state_dict: dict[str, Tensor]) -> tuple[str, int]:
@@ -38,7 +59,6 @@ def describe(state_dict: dict[str, Tensor]) -> tuple[str, int]:
     Raises:
         ValueError: If the weights are of neither.
     """
-    predictor = state_dict.get('box_head.predictor.cls_headers.0.conv.3.bias')
     # One key may be missing or renamed (which is reported later), not all.
     votes = dict(
         mobilenext=sum('backbone.extras.0.0.' in k or '.conv.8.' in k for k in state_dict),
@@ -50,19 +70,13 @@ def describe(state_dict: dict[str, Tensor]) -> tuple[str, int]:
             'this is no SSDLite detector of the MobileNeXt authors: expected keys such as '
             f"'backbone.features.0.0.weight', found {list(state_dict)[:5]}"
         )
-    if predictor is None:
-        predictor = next(
-            (
-                v
-                for k, v in state_dict.items()
-                if '.cls_headers.' in k
-                and k.endswith('bias')
-                and v.numel() % NUM_PRIORS == 0
-                and ('.conv.3.' in k or '.5.' in k)
-            ),
-            torch.zeros(21 * NUM_PRIORS),
-        )
-    return backbone, predictor.numel() // NUM_PRIORS - 1
+    sizes = Counter(
+        v.numel() // NUM_PRIORS - 1
+        for k, v in state_dict.items()
+        if '.cls_headers.' in k and k.endswith(('.conv.3.bias', '.5.bias'))
+    )
+    classes, _ = sizes.most_common(1)[0] if sizes else (20, 0)
+    return backbone, max(classes, 1)
 
 
 def background_last(tensor: Tensor, num_outputs: int) -> Tensor:
@@ -109,31 +123,40 @@ def _key_map(detector: nn.Module, backbone: str) -> dict[str, str]:
     return key_map
 
 
-def convert(
-    state_dict: dict[str, Tensor],
-) -> Conversion:
+@cache
+def _detector(backbone: str) -> tuple[dict[str, Tensor], dict[str, str], tuple[str, ...]]:
+    """Shapes for one class, the source's names, and the keys that have a channel per class."""
+    detector = build_ssdlite_detector(backbone, 1)
+    expected = {k: torch.empty_like(v, device='meta') for k, v in detector.state_dict().items()}
+    last = len(detector.bbox_head.cls_convs) - 1
+    layers = [f'bbox_head.cls_convs.{i}.1' for i in range(last)]
+    layers.append(f'bbox_head.cls_convs.{last}.0')
+    predictions = tuple(f'{layer}.{part}' for layer in layers for part in ('weight', 'bias'))
+    return expected, source_names(expected, _key_map(detector, backbone)), predictions
+
+
+def convert(state_dict: dict[str, Tensor]) -> Plan:
     """Convert the weights of a detector.
 
     Args:
         state_dict (dict[str, Tensor]): The authors' weights.
 
     Returns:
-        Conversion: Converted weights, source weights that no key here stands
-        for, the state dict that the converted weights must match, the key
-        map, and meta
-        (``backbone``, ``num_classes``).
+        Plan: What becomes of them; its ``info`` has ``backbone`` and ``num_classes``.
+
+    Raises:
+        ValueError: If the weights are of another network.
     """
     backbone, num_classes = describe(state_dict)
-    detector = build_ssdlite_detector(backbone, num_classes)
-    key_map = _key_map(detector, backbone)
-    renamed, unknown = apply_key_map(state_dict, key_map)
-    expected = detector.state_dict()
-    last = len(detector.bbox_head.cls_convs) - 1
-    prediction_layers = [f'bbox_head.cls_convs.{i}.1.' for i in range(last)]
-    prediction_layers.append(f'bbox_head.cls_convs.{last}.0.')
-    for key in renamed:
-        if key.startswith(tuple(prediction_layers)) and key in expected:
-            # A wrong shape is reported by the caller, with all others.
-            if renamed[key].shape == expected[key].shape:
-                renamed[key] = background_last(renamed[key], num_classes + 1)
-    return renamed, unknown, expected, key_map, dict(backbone=backbone, num_classes=num_classes)
+    expected, names, predictions = _detector(backbone)
+    expected = dict(expected)
+    num_outputs = num_classes + 1
+    for key in predictions:
+        shape = (NUM_PRIORS * num_outputs, *expected[key].shape[1:])
+        expected[key] = torch.empty(shape, device='meta')
+    return Plan(
+        expected,
+        names,
+        dict(backbone=backbone, num_classes=num_classes),
+        dict.fromkeys(predictions, partial(background_last, num_outputs=num_outputs)),
+    )
