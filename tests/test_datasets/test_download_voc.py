@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """VOC from archives: what is fetched, what is unpacked, and what a kill leaves."""
 
+import contextlib
 import dataclasses
+import errno
 import functools
 import hashlib
 import io
 import multiprocessing
 import os
+import random
+import re
 import runpy
+import shlex
 import shutil
 import signal
 import sys
@@ -19,6 +24,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
 
 from mmdet_mobilenext.datasets.download import (
     VOC_ARCHIVES,
@@ -148,13 +154,39 @@ def test_two_years_from_nothing_and_again_without_a_request(site):
     devkit = site.run()
     assert devkit == site.dest / 'VOCdevkit'
     assert contents(site.dest) == expected(*site.files.iterdir())
-    assert str(devkit) in site.said[-2] and 'VOC_DATA_ROOT=' in site.said[-1]
+    assert any(f'The data is in {devkit}' in line for line in site.said)
+    assert f'VOC_DATA_ROOT={devkit}' in site.said[-1]
 
     site.asked.clear()
     before = {p: p.stat().st_mtime_ns for p in site.dest.rglob('*')}
     site.run()
     assert site.asked == []
     assert {p: p.stat().st_mtime_ns for p in site.dest.rglob('*')} == before
+
+
+def test_commands_of_the_check_are_those_of_the_tool(site):
+    site.run()
+    parse_args = runpy.run_path(str(ROOT / 'tools/check_voc.py'))['parse_args']
+    commands = [shlex.split(line) for line in site.said if 'tools/check_voc.py' in line]
+    checks = [parse_args(command[2:]) for command in commands]
+    assert [(check.data_root, check.split) for check in checks] == [
+        (str(site.dest / 'VOCdevkit/VOC2007'), ['trainval', 'test']),
+        (str(site.dest / 'VOCdevkit/VOC2012'), ['trainval']),
+    ]
+
+
+def test_a_call_that_waits_for_another_says_so(site):
+    site.dest.mkdir()
+    lock = FileLock(site.dest / '.download_voc.lock')
+    with lock:
+        call = threading.Thread(target=site.run)
+        call.start()
+        while call.is_alive() and not any('waiting' in line for line in site.said):
+            call.join(0.01)
+        assert call.is_alive() and site.asked == []
+        unpack_by_hand(site, *site.table)  # what the other one does
+    call.join()
+    assert site.asked == [] and 'The data is in' in ''.join(site.said)
 
 
 def test_wrong_bytes_at_the_first_address(site):
@@ -295,8 +327,16 @@ def test_a_linked_folder_stays_one(site, tmp_path, monkeypatch):
     assert [p.name for p in elsewhere.parent.iterdir()] == ['voc07']
 
 
-def killed_in_the_moves(site, after):
-    """Run in a process that kills itself before the move number ``after``."""
+def killed_in_the_moves(site, after, into=True):
+    """Run in a process that kills itself before the move number ``after``.
+
+    Args:
+        site: Of the fixture.
+        after: Moves that are made.
+        into: Whether the folder is there before, so that files are moved one by one.
+    """
+    if into:
+        (site.dest / 'VOCdevkit/VOC2007').mkdir(parents=True)
 
     def run():
         moves = []
@@ -316,6 +356,16 @@ def killed_in_the_moves(site, after):
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
+
+
+def test_a_kill_before_the_only_move_leaves_no_folder(site):
+    killed_in_the_moves(site, 0, into=False)
+    (work,) = (site.dest / 'VOCdevkit').iterdir()
+    assert work.name.startswith('.VOC2007.unfinished-')
+    killed_in_the_moves(site, 1, into=False)  # the move of VOC2007 trainval is one
+    assert (site.dest / 'VOCdevkit/VOC2007/ImageSets/Main/trainval.txt').exists()
+    site.run([2007])
+    assert contents(site.dest) == expected(*(site.files / a.name for a in site.table[:2]))
 
 
 @pytest.mark.parametrize('after', [0, 5, 10])
@@ -356,6 +406,7 @@ def test_an_archive_fetched_by_a_killed_call_serves_the_next(site, monkeypatch):
 def test_the_lists_come_last(site, monkeypatch):
     order = []
     replace = os.replace
+    (site.dest / 'VOCdevkit/VOC2012').mkdir(parents=True)
     monkeypatch.setattr(merge.os, 'replace', lambda s, t: (order.append(Path(t)), replace(s, t)))
     site.run([2012], archives=[site.files / site.table[2].name])
     names = [path.name for path in order if path.parent.name == 'Main']
@@ -380,13 +431,20 @@ def test_offline_message_says_what_to_fetch_and_to_run(site):
 
 
 def test_too_little_space(site, monkeypatch):
-    monkeypatch.setattr(
-        voc.shutil, 'disk_usage', lambda path: SimpleNamespace(free=site.table[2].size)
-    )
+    size = site.table[2].size
+    free = int(size * voc.BLOCKS) + 1
+    monkeypatch.setattr(voc.shutil, 'disk_usage', lambda path: SimpleNamespace(free=free))
     with pytest.raises(VocDownloadError, match='disk space for VOC2007 trainval, VOC2007 test, V'):
         site.run()
     assert site.asked == []
-    # without a download one archive needs only the room for its files
+    with pytest.raises(VocDownloadError, match='disk space for VOC2012 trainval, '):
+        site.run([2012])
+    # without a download, or with the rest of one, an archive needs only the room for its files
+    fetched = site.dest / voc.FETCHED / f'.{site.table[2].name}.part'
+    fetched.parent.mkdir()
+    fetched.write_bytes(bytes(size))
+    site.run([2012])
+    shutil.rmtree(site.dest)
     site.run([2012], archives=[site.files / site.table[2].name])
 
 
@@ -532,6 +590,91 @@ def test_damaged_archive(tmp_path, what):
     with pytest.raises(ArchiveError, match=r'neither|is damaged') as caught:
         unpack(path, tmp_path / 'out')
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize('kind', ['w', 'w:gz', 'w:bz2', 'w:xz', 'zip'])
+def test_flipped_bits_are_an_error_that_is_told_or_none(tmp_path, kind):
+    path, rng = tmp_path / 'archive', random.Random(0)
+    if kind == 'zip':
+        with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as file:
+            file.writestr('a', rng.randbytes(100) + bytes(2000))
+    else:
+        with tarfile.open(path, kind) as tar:
+            add(tar, 'a', rng.randbytes(100) + bytes(2000))
+    whole, refused = path.read_bytes(), 0
+    for i in range(60):
+        data = bytearray(whole)
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        path.write_bytes(data)
+        try:
+            unpack(path, tmp_path / f'out{i}')
+        except ArchiveError as error:
+            assert str(path) in str(error)
+            refused += 1
+    assert refused
+
+
+@pytest.mark.parametrize(
+    'header',
+    [
+        {'size': '-1'},
+        {'size': '-1000000000'},
+        {'mtime': 'nan'},
+        {'mtime': '1e400'},
+        {'GNU.sparse.major': '1', 'GNU.sparse.minor': '0'},
+        {'GNU.sparse.map': '0,1', 'GNU.sparse.size': '1'},
+        {'path': 'a' * 300},
+    ],
+)
+def test_extended_header_that_makes_no_sense(tmp_path, header):
+    path = tmp_path / 'a.tar'
+    with tarfile.open(path, 'w', format=tarfile.PAX_FORMAT) as tar:
+        add(tar, 'a', bytes(1000), pax_headers=header)
+        add(tar, 'b', b'b')
+    with pytest.raises(ArchiveError, match=re.escape(str(path))):
+        unpack(path, tmp_path / 'out')
+
+
+def test_size_that_leads_back(tmp_path):
+    """Into the data of a file, where another header is: fewer bytes than none would be counted."""
+    with tarfile.open(tmp_path / 'a.tar', 'w', format=tarfile.PAX_FORMAT) as tar:
+        add(tar, 'a', tarfile.TarInfo('hidden').tobuf() + bytes(2048))
+        add(tar, 'b', pax_headers={'size': str(-(2048 + 512 + 3 * 512))})
+    with pytest.raises(ArchiveError, match=re.escape(str(tmp_path))):
+        unpack(tmp_path / 'a.tar', tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_zip_of_an_unknown_compression(tmp_path):
+    with zipfile.ZipFile(tmp_path / 'a.zip', 'w') as file:
+        file.writestr('a', 'a')
+    data = bytearray((tmp_path / 'a.zip').read_bytes())
+    data[8] = data[data.index(b'PK\1\2') + 10] = 9
+    (tmp_path / 'a.zip').write_bytes(data)
+    with pytest.raises(ArchiveError, match=r'a\.zip cannot be read here: .*compression'):
+        unpack(tmp_path / 'a.zip', tmp_path / 'out')
+
+
+def test_headers_behind_headers(tmp_path):
+    name = tarfile.TarInfo('././@LongLink')
+    name.type, name.size = tarfile.GNUTYPE_LONGNAME, 2
+    header = name.tobuf(tarfile.GNU_FORMAT) + b'a'.ljust(512, b'\0')
+    (tmp_path / 'a.tar').write_bytes(3000 * header + tarfile.TarInfo('a').tobuf() + bytes(1024))
+    with contextlib.suppress(ArchiveError):  # a tarfile that does not recurse may read it
+        unpack(tmp_path / 'a.tar', tmp_path / 'out')
+
+
+def test_a_full_disk_is_no_damage(tmp_path, monkeypatch):
+    with tarfile.open(tmp_path / 'a.tar', 'w') as tar:
+        add(tar, 'a', b'a')
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(tarfile.TarFile, 'extractall', full)
+    with pytest.raises(OSError, match='No space left') as caught:
+        unpack(tmp_path / 'a.tar', tmp_path / 'out')
+    assert not isinstance(caught.value, ArchiveError)
 
 
 def run_tool(monkeypatch, *args):

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Class names from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .records import ImportDataError, clean_class_name
+from .report import ImportReport
+from .yolo_yaml import load_yaml, read_names
+
+__all__ = ['read_class_names']
+
+
+def read_class_names(value: str) -> tuple[str, ...]:
+    """Read names from a text file, a ``data.yaml`` or a list with commas.
+
+    Args:
+        value (str): ``'a,b'``, or a file that ends in ``.txt``, ``.names``, ``.yaml`` or ``.yml``.
+
+    Returns:
+        tuple[str]: Names in order.
+
+    Raises:
+        ImportDataError: A name is there twice, or is none.
+        FileNotFoundError: There is no such file.
+
+    Example:
+        >>> read_class_names('cat, fire engine')
+        ('cat', 'fire engine')
+    """
+    path = Path(value)
+    if path.suffix in ('.yaml', '.yml'):
+        names = list(read_names(load_yaml(path), path, ImportReport()).values())
+    elif path.suffix in ('.txt', '.names'):
+        lines = path.read_text(encoding='utf-8-sig').splitlines()
+        names = [line for line in lines if line.strip()]
+    else:
+        names = value.split(',')
+    names = [clean_class_name(name, value, ImportReport()) for name in names]
+    double = sorted({name for name in names if names.count(name) > 1})
+    if double or not names:
+        raise ImportDataError(f'--classes {value}: names must be there, each once; twice: {double}')
+    return tuple(names)

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write a set in the layout of VOC, COCO or YOLO."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from globox import BoundingBox
+
+from .boxes import to_voc
+from .pictures import Placed
+from .records import Box
+from .report import ImportReport
+
+__all__ = ['IMAGE_FOLDERS', 'FinalImage', 'write_coco', 'write_voc', 'write_yolo']
+
+IMAGE_FOLDERS = {'voc': 'JPEGImages', 'coco': 'images', 'yolo': 'images'}
+"""Where each format has its images."""
+
+
+@dataclass
+class FinalImage:
+    """An image of the result.
+
+    Attributes:
+        img_id (str): File name without extension.
+        placed (Placed): Its file.
+        boxes (list[:obj:`Box`]): Objects, with an area in the image.
+    """
+
+    img_id: str
+    placed: Placed
+    boxes: list[Box]
+
+
+def _edges(box: Box) -> BoundingBox:
+    xmin, ymin, xmax, ymax = box.ltrb
+    return BoundingBox(label=box.label, xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax)
+
+
+def write_voc(
+    root: Path,
+    images: Sequence[FinalImage],
+    splits: Mapping[str, Sequence[str]],
+    classes: Sequence[str],
+    report: ImportReport,
+) -> None:
+    """Write ``Annotations``, ``ImageSets/Main`` and ``classes.txt``.
+
+    Args:
+        root (Path): Folder of the set; images are in it.
+        images (Sequence[:obj:`FinalImage`]): All images.
+        splits (Mapping[str, Sequence[str]]): Name of each split to its ids.
+        classes (Sequence[str]): Class names in order.
+        report (ImportReport): Gets widened boxes.
+    """
+    (root / 'Annotations').mkdir()
+    (root / 'ImageSets' / 'Main').mkdir(parents=True)
+    for image in images:
+        path = root / 'Annotations' / f'{image.img_id}.xml'
+        path.write_bytes(_voc_xml(image, report))
+    for split, ids in splits.items():
+        _write_lines(root / 'ImageSets' / 'Main' / f'{split}.txt', ids)
+    _write_lines(root / 'classes.txt', classes)
+
+
+def _voc_xml(image: FinalImage, report: ImportReport) -> bytes:
+    root = ET.Element('annotation')
+
+    def put(parent: ET.Element, **values: object) -> None:
+        for key, value in values.items():
+            ET.SubElement(parent, key).text = str(value)
+
+    width, height = image.placed.size
+    put(root, folder='JPEGImages', filename=image.placed.file_name)
+    size = ET.SubElement(root, 'size')
+    put(size, width=width, height=height, depth=image.placed.channels)
+    put(root, segmented=0)
+    for number, box in enumerate(image.boxes, 1):
+        corners, widened = to_voc(box.ltrb, image.placed.size)
+        if widened:
+            where = f'{image.img_id}, box {number} ({box.label})'
+            report.add('box_widened', where, f'{box.ltrb}, now {corners} in VOC')
+        node = ET.SubElement(root, 'object')
+        put(node, name=box.label, pose='Unspecified')
+        put(node, truncated=int(box.truncated), difficult=int(box.difficult))
+        names = ('xmin', 'ymin', 'xmax', 'ymax')
+        put(ET.SubElement(node, 'bndbox'), **dict(zip(names, corners, strict=True)))
+    ET.indent(root, '\t')
+    return ET.tostring(root, encoding='utf-8') + b'\n'
+
+
+def write_coco(
+    root: Path,
+    images: Sequence[FinalImage],
+    splits: Mapping[str, Sequence[str]],
+    classes: Sequence[str],
+    report: ImportReport,
+) -> None:
+    """Write ``annotations/instances_{split}.json``, with ids from 1 on.
+
+    Args:
+        root (Path): Folder of the set; images are in it.
+        images (Sequence[:obj:`FinalImage`]): All images; those of several splits keep their id.
+        splits (Mapping[str, Sequence[str]]): Name of each split to its ids.
+        classes (Sequence[str]): Class names in order.
+        report (ImportReport): Gets flags that COCO does not have.
+    """
+    (root / 'annotations').mkdir()
+    categories = [dict(id=k, name=name, supercategory='') for k, name in enumerate(classes, 1)]
+    category = {name: k for k, name in enumerate(classes, 1)}
+    entries, objects, total = {}, {}, 0
+    for number, image in enumerate(images, 1):
+        width, height = image.placed.size
+        name = image.placed.file_name
+        entries[image.img_id] = dict(id=number, file_name=name, width=width, height=height)
+        objects[image.img_id] = []
+        for box in image.boxes:
+            total += 1
+            edges = _edges(box)
+            objects[image.img_id].append(
+                dict(
+                    id=total,
+                    image_id=number,
+                    category_id=category[box.label],
+                    bbox=list(edges.ltwh),
+                    area=edges.area,
+                    iscrowd=int(box.difficult),
+                    segmentation=[],
+                )
+            )
+    truncated = sum(box.truncated for image in images for box in image.boxes)
+    if truncated:
+        report.add('field_not_carried', 'truncated', f'of {truncated} objects')
+    for split, ids in splits.items():
+        content = dict(
+            info=dict(description='imported data set'),
+            images=[entries[img_id] for img_id in ids],
+            annotations=[entry for img_id in ids for entry in objects[img_id]],
+            categories=categories,
+        )
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+        (root / 'annotations' / f'instances_{split}.json').write_text(text, encoding='utf-8')
+
+
+def write_yolo(
+    root: Path,
+    images: Sequence[FinalImage],
+    splits: Mapping[str, Sequence[str]],
+    classes: Sequence[str],
+    report: ImportReport,
+) -> None:
+    """Write ``labels``, a list of images for each split, and ``data.yaml``.
+
+    Args:
+        root (Path): Folder of the set; images are in it.
+        images (Sequence[:obj:`FinalImage`]): All images, without difficult boxes.
+        splits (Mapping[str, Sequence[str]]): Name of each split to its ids.
+        classes (Sequence[str]): Class names in order.
+        report (ImportReport): Gets flags that YOLO does not have.
+    """
+    (root / 'labels').mkdir()
+    number = {name: k for k, name in enumerate(classes)}
+    files = {}
+    for image in images:
+        files[image.img_id] = image.placed.file_name
+        lines = [
+            _edges(box).to_yolo_v5(image_size=image.placed.size, label_to_id=number)
+            for box in image.boxes
+        ]
+        _write_lines(root / 'labels' / f'{image.img_id}.txt', lines)
+    truncated = sum(box.truncated for image in images for box in image.boxes)
+    if truncated:
+        report.add('field_not_carried', 'truncated', f'of {truncated} objects')
+    for split, ids in splits.items():
+        _write_lines(root / f'{split}.txt', [f'./images/{files[img_id]}' for img_id in ids])
+    content = {split: f'{split}.txt' for split in splits}
+    content['names'] = dict(enumerate(classes))
+    text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+    (root / 'data.yaml').write_text(text, encoding='utf-8')
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
+    path.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8', newline='\n')

@@ -1,0 +1,833 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Import of COCO, YOLO and VOC: round trips, books, odd images, odd files."""
+
+import contextlib
+import io
+import json
+import os
+import unicodedata
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mmdet.datasets import CocoDataset, XMLDataset
+from PIL import Image
+from pycocotools.coco import COCO
+
+from mmdet_mobilenext.datasets.checks import VOCSource, check_voc
+from mmdet_mobilenext.datasets.importing import ImportDataError, import_dataset
+from mmdet_mobilenext.datasets.importing.boxes import from_voc, to_voc, turn_upright
+from mmdet_mobilenext.datasets.importing.class_names import read_class_names
+from mmdet_mobilenext.datasets.importing.report import REASONS, ImportReport
+from mmdet_mobilenext.datasets.importing.splits import draw_splits, parse_fractions
+
+WIDTH, HEIGHT = 60, 40
+
+
+def picture(path, size=(WIDTH, HEIGHT), mode='RGB', **options):
+    """A picture with a bright rectangle at left 10, top 5, right 30, bottom 15."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full((size[1], size[0], 3), 30, np.uint8)
+    pixels[5:15, 10:30] = 220
+    Image.fromarray(pixels).convert(mode, dither=Image.Dither.NONE).save(path, **options)
+    return path
+
+
+def exif(orientation):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+def coco(images, annotations=(), categories=((1, 'cat'), (2, 'fire engine'))):
+    """images: names or entries; annotations: (image_id, category_id, bbox) or entries."""
+    images = [
+        dict(id=k, file_name=i, width=WIDTH, height=HEIGHT) if isinstance(i, str) else i
+        for k, i in enumerate(images, 1)
+    ]
+    annotations = [
+        a if isinstance(a, dict) else dict(id=k, image_id=a[0], category_id=a[1], bbox=list(a[2]))
+        for k, a in enumerate(annotations, 1)
+    ]
+    return dict(
+        images=images,
+        annotations=annotations,
+        categories=[c if isinstance(c, dict) else dict(id=c[0], name=c[1]) for c in categories],
+    )
+
+
+class Source:
+    """A folder with images and annotation files, and its import."""
+
+    def __init__(self, root):
+        self.root = root
+        self.images = root / 'images'
+        self.images.mkdir()
+        self.number = 0
+
+    def json(self, content, name='all.json'):
+        (self.root / name).write_text(json.dumps(content), encoding='utf-8')
+        return str(self.root / name)
+
+    def run(self, *sources, source_format='coco', **options):
+        self.number += 1
+        out = self.root / f'out{self.number}'
+        options.setdefault('progress', False)
+        if source_format == 'coco':
+            options.setdefault('images', [self.images])
+        if not any('=' in str(s) for s in sources) and 'splits' not in options:
+            if source_format == 'coco':
+                options.setdefault('split_name', 'train')
+        report = import_dataset(sources, out, source_format=source_format, **options)
+        assert report.unaccounted() == (0, 0)
+        return out, report
+
+    def from_coco(self, content, **options):
+        return self.run(self.json(content), **options)
+
+
+@pytest.fixture
+def source(tmp_path):
+    return Source(tmp_path)
+
+
+def voc_objects(out, img_id):
+    root = ET.parse(out / 'Annotations' / f'{img_id}.xml').getroot()
+    return [
+        (
+            o.findtext('name'),
+            tuple(int(c.text) for c in o.find('bndbox')),
+            o.findtext('difficult'),
+        )
+        for o in root.findall('object')
+    ]
+
+
+def reasons(report):
+    """Reason to count, without what every import of these tests says."""
+    ordinary = {'class_without_objects', 'image_without_boxes'}
+    return {k: len(v) for k, v in report.entries.items() if k not in ordinary}
+
+
+def load_coco(path):
+    with contextlib.redirect_stdout(io.StringIO()):
+        return COCO(str(path))
+
+
+def as_plain(path):
+    """What must survive of a COCO json: file stem to size and boxes, and class names."""
+    data = load_coco(path)
+    names = {c['id']: c['name'] for c in data.loadCats(data.getCatIds())}
+    found = {}
+    for image in data.loadImgs(data.getImgIds()):
+        boxes = [
+            (names[a['category_id']], a['iscrowd'], a['bbox'])
+            for a in data.loadAnns(data.getAnnIds([image['id']], iscrowd=None))
+        ]
+        found[Path(image['file_name']).stem] = (image['width'], image['height'], boxes)
+    return found, list(names.values())
+
+
+class TestVOCPixels:
+    def test_numbers(self):
+        assert to_voc((0, 0, 60, 40), (60, 40)) == ((1, 1, 60, 40), False)
+        assert to_voc((10, 5, 30, 15), (60, 40)) == ((11, 6, 30, 15), False)
+        assert from_voc((11, 6, 30, 15)) == (10, 5, 30, 15)
+
+    @given(
+        size=st.tuples(st.integers(2, 5000), st.integers(2, 5000)),
+        where=st.tuples(*[st.floats(0, 1)] * 4),
+    )
+    def test_bounds(self, size, where):
+        x1, x2 = sorted((where[0] * size[0], where[2] * size[0]))
+        y1, y2 = sorted((where[1] * size[1], where[3] * size[1]))
+        corners, widened = to_voc((x1, y1, x2, y2), size)
+        xmin, ymin, xmax, ymax = corners
+        assert 1 <= xmin < xmax <= size[0] and 1 <= ymin < ymax <= size[1]
+        errors = [abs(a - b) for a, b in zip((x1, y1, x2, y2), from_voc(corners), strict=True)]
+        assert max(errors) <= (2 if widened else 0.5) + 1e-9
+        assert not widened or min(x2 - x1, y2 - y1) < 2
+
+    @given(st.tuples(*[st.integers(1, 50)] * 4))
+    def test_whole_boxes_of_two_pixels_or_more_are_exact(self, numbers):
+        x, y, w, h = numbers
+        corners = (x, y, x + w, y + h)
+        assert to_voc(from_voc(corners), (100, 100)) == (corners, False)
+
+    @pytest.mark.parametrize('orientation', range(1, 9))
+    def test_boxes_turn_as_pillow_turns_pixels(self, tmp_path, orientation):
+        path = picture(tmp_path / 'a.jpg', exif=exif(orientation), quality=100)
+        upright = cv2.imread(str(path))
+        found = np.argwhere(upright[..., 0] > 128)
+        (y1, x1), (y2, x2) = found.min(0), found.max(0) + 1
+        assert turn_upright((10, 5, 30, 15), (WIDTH, HEIGHT), orientation) == (x1, y1, x2, y2)
+
+
+names = st.text(
+    st.characters(whitelist_categories=('Lu', 'Ll', 'Lo', 'Nd'), whitelist_characters=' -_'),
+    min_size=1,
+    max_size=12,
+).filter(lambda name: name == unicodedata.normalize('NFC', ' '.join(name.split())))
+
+
+@st.composite
+def coco_sets(draw):
+    """Two splits of images of odd names, with boxes of at least 2 px inside of them."""
+    # 'a 1' is a line of VOC's lists of a class: such an id has to be renamed
+    stems = names.filter(lambda s: s.split()[-1] not in ('0', '1', '-1') and len(s) < 12)
+    stems = draw(st.lists(stems, min_size=2, max_size=4, unique_by=str.casefold))
+    classes = draw(st.lists(names, min_size=1, max_size=3, unique=True))
+    ids = draw(st.lists(st.integers(0, 99), min_size=3, max_size=3, unique=True))
+    categories = list(zip(sorted(ids), classes, strict=False))
+    splits = {}
+    for split, members in (('train', stems[:1]), ('val', stems[1:])):
+        images, annotations = [], []
+        for k, stem in enumerate(members):
+            width, height = draw(st.integers(2, 70)), draw(st.integers(2, 70))
+            name = stem + draw(st.sampled_from(['.jpg', '.png']))
+            images.append(dict(id=10 * k, file_name=name, width=width, height=height))
+            for _ in range(draw(st.integers(0, 3))):
+                w, h = draw(st.floats(2, width)), draw(st.floats(2, height))
+                x, y = draw(st.floats(0, width - w)), draw(st.floats(0, height - h))
+                category = draw(st.sampled_from(categories))[0]
+                box = dict(image_id=10 * k, category_id=category, bbox=[x, y, w, h])
+                annotations.append(
+                    dict(box, id=len(annotations), area=w * h, iscrowd=draw(st.integers(0, 1)))
+                )
+        splits[split] = coco(images, annotations, categories)
+    return splits
+
+
+class TestRoundTrip:
+    @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    @given(sets=coco_sets())
+    def test_coco_to_voc_to_coco(self, tmp_path_factory, sets):
+        source = Source(tmp_path_factory.mktemp('trip'))
+        files = []
+        for split, content in sets.items():
+            for image in content['images']:
+                size = (image['width'], image['height'])
+                Image.new('RGB', size).save(source.images / image['file_name'])
+            files.append(f'{split}={source.json(content, f"{split}.json")}')
+        voc, report = source.run(*files)
+        assert not reasons(report).keys() - {
+            'crowd_to_difficult', 'category_ids', 'image_converted', 'image_turned',
+        }  # fmt: skip
+        back, _ = source.run(voc, source_format='voc', target_format='coco')
+        used = {a['category_id'] for c in sets.values() for a in c['annotations']}
+        wanted = {c['name'] for c in sets['train']['categories'] if c['id'] in used}
+        for split in sets:
+            before, _ = as_plain(source.root / f'{split}.json')
+            after, classes = as_plain(back / 'annotations' / f'instances_{split}.json')
+            assert set(classes) == wanted
+            assert before.keys() == after.keys()
+            for stem, (width, height, boxes) in before.items():
+                assert after[stem][:2] == (width, height)
+                assert [b[:2] for b in after[stem][2]] == [b[:2] for b in boxes]
+                for (*_, old), (*_, new) in zip(boxes, after[stem][2], strict=True):
+                    old, new = (
+                        np.array([b[0], b[1], b[0] + b[2], b[1] + b[3]]) for b in (old, new)
+                    )
+                    assert np.abs(old - new).max() <= 0.5 + 1e-9
+
+    def test_mmdet_reads_the_same_from_both(self, source):
+        picture(source.images / 'a b.jpg')
+        content = coco(['a b.jpg'], [(1, 1, (10, 5, 20, 10)), (1, 2, (0, 0, 60, 40))])
+        content['annotations'][1]['iscrowd'] = 1
+        voc, _ = source.from_coco(content)
+        metainfo = dict(classes=('cat', 'fire engine'))
+        xml = XMLDataset(
+            data_root=str(voc),
+            ann_file='ImageSets/Main/train.txt',
+            data_prefix=dict(sub_data_root=''),
+            metainfo=metainfo,
+        )[0]
+        assert [i['bbox'] for i in xml['instances']] == [[10, 5, 29, 14], [0, 0, 59, 39]]
+        assert [i['ignore_flag'] for i in xml['instances']] == [0, 1]
+        assert [i['bbox_label'] for i in xml['instances']] == [0, 1]
+        back, _ = source.run(voc, source_format='voc', target_format='coco')
+        with contextlib.redirect_stdout(io.StringIO()):
+            dataset = CocoDataset(
+                data_root=str(back),
+                ann_file='annotations/instances_train.json',
+                data_prefix=dict(img='images/'),
+                metainfo=metainfo,
+            )
+        assert [i['bbox'] for i in dataset[0]['instances']] == [[10, 5, 30, 15], [0, 0, 60, 40]]
+        assert [i['ignore_flag'] for i in dataset[0]['instances']] == [0, 1]
+        assert Path(dataset[0]['img_path']).is_file()
+
+    def test_result_passes_the_check(self, source):
+        for name in ('Käfer 1.jpg', 'a.jpg.png', 'x/ä.png', 'y/ä.png'):
+            picture(source.images / name)
+        stems = ['Käfer 1.jpg', 'a.jpg.png', 'x/ä.png', 'y/ä.png']
+        out, report = source.from_coco(coco(stems, [(k, 2, (0, 0, 60, 40)) for k in (1, 2, 3, 4)]))
+        split = out / 'ImageSets/Main/train.txt'
+        ids = split.read_text(encoding='utf-8').splitlines()
+        assert ids == ['Käfer_1', 'a_jpg', 'x_ä', 'y_ä']
+        assert reasons(report)['image_renamed'] == 4
+        classes = tuple(read_class_names(str(out / 'classes.txt')))
+        check = check_voc(VOCSource(str(out), str(split), str(out), classes=classes), decode='full')
+        assert check.ok and not check.warnings, str(check)
+
+    def test_yolo_there_and_back(self, source):
+        picture(source.images / 'ä b.png')
+        picture(source.images / 'c.jpg')
+        boxes = [(1, 2, (10, 5, 20, 10)), (1, 1, (0.25, 0, 59.5, 40)), (2, 2, (7, 7, 9, 9))]
+        content = coco(['ä b.png', 'c.jpg'], boxes)
+        content['annotations'][2]['iscrowd'] = 1
+        yolo, report = source.run(f'train={source.json(content)}', target_format='yolo')
+        assert reasons(report) == {'difficult_left_out': 1}
+        assert (yolo / 'images/ä b.png').read_bytes() == (source.images / 'ä b.png').read_bytes()
+        line = (yolo / 'labels/ä b.txt').read_text().split('\n')[0].split()
+        assert line[0] == '1' and np.allclose(
+            list(map(float, line[1:])), [1 / 3, 0.25, 1 / 3, 0.25]
+        )
+        back, report = source.run(yolo / 'data.yaml', source_format='yolo', target_format='coco')
+        found, classes = as_plain(back / 'annotations/instances_train.json')
+        assert classes == ['cat', 'fire engine'] and report.written == [2, 2]
+        for (*_, old), (*_, new) in zip(boxes[:2], found['ä b'][2], strict=True):
+            assert np.allclose(old, new)
+
+
+class TestCocoFiles:
+    def test_everything_wrong_with_boxes_is_named(self, source):
+        picture(source.images / 'a.jpg')
+        bad = [
+            (1, 1, (50, 30, 20, 20)),  # reaches beyond the corner
+            (1, 1, (10, 10, 0, 5)),
+            (1, 1, (10, 10, -3, 5)),
+            (1, 1, (70, 10, 5, 5)),
+            (1, 9, (1, 1, 5, 5)),
+            (8, 1, (1, 1, 5, 5)),
+            (1, 1, (float('nan'), 1, 5, 5)),
+            (1, 1, (1, 1, 5)),
+            (1, 1, (1, 1, 5, 5)),
+            (1, 1, (20.2, 20.2, 0.5, 9)),
+        ]
+        content = coco(['a.jpg'], bad)
+        content['annotations'] += [content['annotations'][8], dict(id=77), 'nonsense']
+        content['annotations'].append(
+            dict(id=1, image_id=1, category_id=2, bbox=[0, 0, 9, 9], segmentation=[[1, 2]])
+        )
+        out, report = source.from_coco(content)
+        assert reasons(report) == {
+            'box_clipped': 1,
+            'box_no_area': 2,
+            'box_outside': 1,
+            'box_unknown_class': 1,
+            'box_no_image': 2,
+            'box_entry_bad': 3,
+            'annotation_repeated': 1,
+            'annotation_id_repeated': 1,
+            'field_not_carried': 1,
+            'box_widened': 1,
+        }
+        assert voc_objects(out, 'a') == [
+            ('cat', (51, 31, 60, 40), '0'),
+            ('cat', (2, 2, 6, 6), '0'),
+            ('cat', (20, 21, 21, 29), '0'),
+            ('fire engine', (1, 1, 9, 9), '0'),
+        ]
+        assert report.read == [1, 14] and report.written == [1, 4]
+        assert 'a.jpg, box 1 (cat): left 50' in report.entries['box_clipped'][0]
+        assert 'image_id 8' in report.entries['box_no_image'][0]
+        written = json.loads((out / 'import_report.json').read_text(encoding='utf-8'))
+        assert written['reasons']['box_no_area']['count'] == 2
+        assert written['reasons']['box_no_area']['boxes_lost'] == 2
+        assert written['written'] == dict(images=1, boxes=4)
+
+    def test_everything_wrong_with_images_is_named(self, source):
+        picture(source.images / 'good.jpg')
+        picture(source.images / 'other.jpg')
+        (source.images / 'text.jpg').write_text('no image')
+        half = picture(source.images / 'cut.jpg').read_bytes()
+        (source.images / 'cut.jpg').write_bytes(half[: len(half) // 2])
+        picture(source.images / 'small.jpg', size=(1, 30))
+        (source.root / 'secret.jpg').write_bytes(half)
+        outside = ['../secret.jpg', str(source.root / 'secret.jpg'), 'C:\\a.jpg', '..\\secret.jpg']
+        listed = [
+            'good.jpg',
+            'text.jpg',
+            'cut.jpg',
+            'gone.jpg',
+            'small.jpg',
+            *outside,
+            '',
+            'good.jpg',
+        ]
+        content = coco(listed, [(k, 1, (0, 0, 20, 20)) for k in range(1, len(listed) + 1)])
+        for image in content['images']:
+            if image['file_name'] == 'small.jpg':
+                image.update(width=1, height=30)
+        content['images'] += [
+            dict(id=50, file_name='other.jpg', width=WIDTH + 1, height=HEIGHT),
+            dict(id=60, file_name='good.jpg', width=WIDTH, height=HEIGHT),
+            dict(id=60, file_name='other.jpg', width=WIDTH, height=HEIGHT),
+            dict(file_name='other.jpg'),
+        ]
+        out, report = source.from_coco(content)
+        assert reasons(report) == {
+            'image_unreadable': 2,
+            'image_missing': 1,
+            'image_too_small': 1,
+            'image_name_unsafe': 5,
+            'image_listed_again': 1,
+            'image_size_differs': 1,
+            'image_id_repeated': 2,
+            'image_entry_bad': 1,
+        }
+        assert [p.name for p in (out / 'JPEGImages').iterdir()] == ['good.jpg']
+        assert 'cut.jpg' in ' '.join(report.entries['image_missing'])  # what there is
+        assert report.read == [15, 11] and report.written == [1, 1]
+
+    def test_classes(self, source):
+        picture(source.images / 'a.jpg')
+        categories = [(90, ' big  cat'), (7, 'dog'), (8, 'dog'), (3, 'Zebra ü')]
+        boxes = [(1, k, (k / 10, 0, 20, 20)) for k in (90, 7, 8, 3)]
+        content = coco(['a.jpg'], boxes, categories)
+        out, report = source.from_coco(content)
+        assert report.facts['classes'] == ['Zebra ü', 'dog', 'big cat']
+        assert {'class_renamed', 'class_merged', 'category_ids'} <= set(report.entries)
+        out, report = source.from_coco(content, classes=('dog', 'bird'))
+        assert [o[0] for o in voc_objects(out, 'a')] == ['dog', 'dog']
+        assert report.count('class_not_chosen') == 2
+        assert report.entries['class_without_objects'] == ['bird']
+        with pytest.raises(ImportDataError, match='category id 7 twice'):
+            source.from_coco(coco(['a.jpg'], [], [(7, 'dog'), (7, 'cat')]))
+
+    def test_splits_in_folders_of_their_own(self, source):
+        one = picture(source.root / 'train2017' / '1.jpg')
+        picture(source.root / 'val2017' / '1.jpg')
+        files = [f'{s}={source.json(coco(["1.jpg"]), f"{s}.json")}' for s in ('train', 'val')]
+        folders = [f'{s}={source.root}/{s}2017' for s in ('train', 'val')]
+        out, report = source.run(*files, images=folders)
+        lists = {s: (out / f'ImageSets/Main/{s}.txt').read_text() for s in ('train', 'val')}
+        assert lists == {'train': 'train2017_1\n', 'val': 'val2017_1\n'}
+        assert (out / 'JPEGImages/train2017_1.jpg').read_bytes() == one.read_bytes()
+        assert report.count('image_renamed') == 2
+        with pytest.raises(ImportDataError, match='splits'):
+            source.run(*files, images=folders, splits=dict(train=1.0))
+        with pytest.raises(ImportDataError, match='--images val=DIR'):
+            source.run(*files, images=folders[:1])
+
+    def test_the_same_file_in_two_splits(self, source):
+        for name in ('a.jpg', 'b.jpg'):
+            picture(source.images / name)
+        train = coco(['a.jpg', 'b.jpg'], [(1, 1, (0, 0, 9, 9))])
+        val = coco(['a.jpg', 'b.jpg'], [(1, 1, (0, 0, 9, 9)), (2, 1, (0, 0, 9, 9))])
+        files = [f'train={source.json(train, "t.json")}', f'val={source.json(val, "v.json")}']
+        out, report = source.run(*files)
+        assert reasons(report) == {'image_listed_again': 1, 'image_annotated_twice': 1}
+        assert (out / 'ImageSets/Main/val.txt').read_text() == 'a\nb\n'
+        assert report.read == [4, 3] and report.written == [2, 1]
+
+    def test_names_in_another_spelling(self, source):
+        picture(source.images / 'x' / unicodedata.normalize('NFD', 'Käfer.jpg'))
+        out, report = source.from_coco(coco(['x\\' + unicodedata.normalize('NFC', 'Käfer.jpg')]))
+        assert (out / 'JPEGImages' / unicodedata.normalize('NFC', 'Käfer.jpg')).is_file()
+        assert report.count('image_found_by_name') == 1
+
+    def test_crowds_become_difficult(self, source):
+        picture(source.images / 'a.jpg')
+        content = coco(['a.jpg'], [(1, 1, (k, 0, 9, 9)) for k in range(3)])
+        content['annotations'][0]['iscrowd'] = content['annotations'][1]['ignore'] = 1
+        out, report = source.from_coco(content)
+        assert [o[2] for o in voc_objects(out, 'a')] == ['1', '1', '0']
+        assert reasons(report) == {'crowd_to_difficult': 2}
+
+    @pytest.mark.parametrize('text', ['{', '[]', '{"images": []}', 'null', '[' * 5000])
+    def test_no_coco_json(self, source, text):
+        (source.root / 'a.json').write_text(text)
+        with pytest.raises(ImportDataError, match=r'a\.json'):
+            source.run(source.root / 'a.json')
+
+
+class TestImages:
+    def one(self, source, name, size=(WIDTH, HEIGHT), **options):
+        """Import one image with one box around its bright rectangle; its pixels as mmdet's."""
+        entry = dict(id=1, file_name=name)
+        if size is not None:
+            entry.update(width=size[0], height=size[1])
+        box = options.pop('box', (10, 5, 20, 10))
+        out, report = source.from_coco(coco([entry], [(1, 1, box)]), **options)
+        path = out / 'JPEGImages' / f'{Path(name).stem}.jpg'
+        pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+        return path, pixels, voc_objects(out, Path(name).stem)[0][1], report
+
+    def assert_box_is_bright(self, pixels, corners):
+        xmin, ymin, xmax, ymax = corners
+        bright = pixels.min(2) > 128
+        assert bright[ymin - 1 : ymax, xmin - 1 : xmax].all()
+        assert bright.sum() == (xmax - xmin + 1) * (ymax - ymin + 1)
+
+    @pytest.mark.parametrize('mode', ['RGB', 'L'])
+    def test_plain_jpeg_is_copied_or_linked(self, source, mode):
+        original = picture(source.images / 'ö a.jpg', mode=mode)
+        path, pixels, corners, report = self.one(source, 'ö a.jpg')
+        assert path.read_bytes() == original.read_bytes() and not path.is_symlink()
+        assert reasons(report) == {}
+        self.assert_box_is_bright(pixels, corners)
+        path, *_, report = self.one(source, 'ö a.jpg', link=True)
+        assert os.path.samefile(path, original) and report.count('image_linked') == 1
+
+    def test_a_link_in_the_source_is_followed(self, source):
+        original = picture(source.root / 'elsewhere.jpg')
+        (source.images / 'a.jpg').symlink_to(original)
+        path, *_ = self.one(source, 'a.jpg', link=True)
+        (source.images / 'a.jpg').unlink()
+        assert not path.is_symlink() and os.path.samefile(path, original)
+
+    def test_jpeg_of_a_camera_with_previews_is_a_jpeg(self, source):
+        frames = [Image.new('RGB', (WIDTH, HEIGHT), c) for c in ('red', 'blue')]
+        frames[0].save(source.images / 'a.jpg', 'MPO', save_all=True, append_images=frames[1:])
+        path, *_, report = self.one(source, 'a.jpg')
+        assert path.read_bytes() == (source.images / 'a.jpg').read_bytes()
+        assert reasons(report) == {}
+
+    def test_link_to_another_file_system_is_symbolic(self, source, monkeypatch):
+        original = picture(source.images / 'a.jpg')
+        monkeypatch.setattr(os, 'link', lambda *_: (_ for _ in ()).throw(OSError('no')))
+        path, *_ = self.one(source, 'a.jpg', link=True)
+        assert path.is_symlink() and os.path.samefile(path, original)
+
+    @pytest.mark.parametrize(
+        ('name', 'mode', 'said'),
+        [
+            ('a.jpg', 'CMYK', 'CMYK'),
+            ('a.png', 'RGB', 'PNG'),
+            ('a.png', 'RGBA', 'transparency'),
+            ('a.png', 'LA', 'transparency'),
+            ('a.png', 'P', 'palette'),
+            ('a.png', '1', 'black and white'),
+            ('a.gif', 'P', 'palette'),
+            ('a.tif', 'RGB', 'TIFF'),
+            ('a.bmp', 'RGB', 'BMP'),
+            ('a.webp', 'RGB', 'WEBP'),
+        ],
+    )
+    def test_other_kinds_are_encoded_anew(self, source, name, mode, said):
+        picture(source.images / name, mode=mode)
+        path, pixels, corners, report = self.one(source, name)
+        assert list(reasons(report)) == ['image_converted']
+        assert said in report.entries['image_converted'][0]
+        with Image.open(path) as image:
+            assert image.format == 'JPEG' and image.mode in ('RGB', 'L')
+        self.assert_box_is_bright(pixels, corners)
+
+    @pytest.mark.parametrize('shape', [(HEIGHT, WIDTH), (HEIGHT, WIDTH, 3)])
+    @pytest.mark.parametrize('suffix', ['.png', '.tif'])
+    def test_16_bits(self, source, shape, suffix):
+        pixels = np.full(shape, 30 << 8, np.uint16)
+        pixels[5:15, 10:30] = (220 << 8) + 77
+        cv2.imwrite(str(source.images / f'a{suffix}'), pixels)
+        _, read, corners, report = self.one(source, f'a{suffix}', lossless=True)
+        assert '16 bits' in report.entries['image_converted'][0]
+        self.assert_box_is_bright(read, corners)
+        assert set(np.unique(read)) == {30, 220}
+
+    def test_lossless_is_png_data_that_mmdet_reads(self, source):
+        original = picture(source.images / 'a.png')
+        path, *_, report = self.one(source, 'a.png', lossless=True)
+        assert path.suffix == '.jpg' and path.read_bytes() == original.read_bytes()
+        assert reasons(report) == {}
+
+    @pytest.mark.parametrize('orientation', range(2, 9))
+    @pytest.mark.parametrize('suffix', ['.jpg', '.png', '.tif'])
+    def test_turned_by_exif(self, source, orientation, suffix):
+        picture(source.images / f'a{suffix}', exif=exif(orientation))
+        size = (WIDTH, HEIGHT)
+        upright = turn_upright((10, 5, 30, 15), size, orientation)
+        upright_box = (*upright[:2], upright[2] - upright[0], upright[3] - upright[1])
+        upright_size = size[::-1] if orientation >= 5 else size
+        clear = orientation >= 5
+        for box, annotated, told in (
+            ((10, 5, 20, 10), size, 'stored'),
+            (upright_box, upright_size, 'upright'),
+        ):
+            how = {} if clear else dict(exif=told)
+            path, pixels, corners, report = self.one(
+                source, f'a{suffix}', annotated, box=box, **how
+            )
+            assert report.count('image_turned') == 1
+            self.assert_box_is_bright(pixels, corners)
+            assert Image.open(path).getexif().get(0x0112) is None
+            if not clear:
+                with pytest.raises(ImportDataError, match='image_turn_unclear'):
+                    self.one(source, f'a{suffix}', annotated, box=box)
+
+    def test_no_annotated_size(self, source):
+        picture(source.images / 'a.jpg')
+        picture(source.images / 'b.jpg', exif=exif(6))
+        *_, report = self.one(source, 'a.jpg', None)
+        assert reasons(report) == {'size_from_file': 1}
+        with pytest.raises(ImportDataError, match=r'b\.jpg: EXIF orientation 6, no annotated'):
+            self.one(source, 'b.jpg', None)
+
+    @pytest.mark.parametrize('suffix', ['gif', 'png', 'tif', 'webp'])
+    def test_several_frames_are_refused_by_name(self, source, suffix):
+        frames = [Image.new('RGB', (WIDTH, HEIGHT), c) for c in ('red', 'blue')]
+        frames[0].save(source.images / f'a.{suffix}', save_all=True, append_images=frames[1:])
+        with pytest.raises(ImportDataError, match=rf'image_many_frames(.|\n)*a\.{suffix}: .*2 fr'):
+            self.one(source, f'a.{suffix}')
+
+    def test_32_bits_are_refused_by_name(self, source):
+        picture(source.images / 'a.tif', mode='F')
+        with pytest.raises(ImportDataError, match=r'image_no_8bit(.|\n)*a\.tif'):
+            self.one(source, 'a.tif')
+
+
+class TestYolo:
+    def layout(self, source, lines, **content):
+        picture(source.root / 'images/train/a.jpg')
+        picture(source.root / 'images/val/b.jpg')
+        label = source.root / 'labels/train/a.txt'
+        label.parent.mkdir(parents=True, exist_ok=True)
+        label.write_text('\n'.join(lines))
+        content = (
+            dict(train='images/train', val='images/val', names=['cat', 'fire engine']) | content
+        )
+        (source.root / 'data.yaml').write_text(yaml.safe_dump(content))
+        return source.root / 'data.yaml'
+
+    def test_every_line_is_accounted_for(self, source):
+        lines = [
+            '1 0.5 0.5 0.5 0.5',
+            '0 0.1 0.1 0.1',
+            '0 0.5 0.5 0.5 0.5 0.9',
+            '0 0.25 0.25 0.75 0.25 0.75 0.75',
+            '2 0.5 0.5 0.5 0.5',
+            '0.5 0.5 0.5 0.5 0.5',
+            '0 0.5 0.5 1.5 0.5',
+            '0 -0.5 0.5 0.5 0.5',
+            '0 nan 0.5 0.5 0.5',
+            'cat 0.5 0.5 0.5 0.5',
+            '0 0.9 0.5 0.4 0.5',
+            '0 0.5 0.5 0 0.5',
+            '',
+        ]
+        yml = self.layout(source, lines)
+        (source.root / 'labels/train/gone.txt').write_text(lines[0])
+        out, report = source.run(yml, source_format='yolo')
+        assert reasons(report) == {
+            'yolo_fields': 2,
+            'polygon_to_box': 1,
+            'box_unknown_class': 2,
+            'yolo_range': 2,
+            'box_entry_bad': 2,
+            'box_clipped': 1,
+            'box_no_area': 1,
+            'labels_no_image': 1,
+        }
+        assert 'a.jpg, line 2' in report.entries['yolo_fields'][0]
+        assert voc_objects(out, 'a') == [
+            ('fire engine', (16, 11, 45, 30), '0'),
+            ('cat', (16, 11, 45, 30), '0'),
+            ('cat', (43, 11, 60, 30), '0'),
+        ]
+        assert report.entries['image_without_boxes'] == ['images/val/b.jpg']
+        assert report.facts['splits'] == dict(train=1, val=1)
+
+    def test_turned_image_needs_to_be_told(self, source):
+        yml = self.layout(source, ['0 0.25 0.25 0.5 0.5'])
+        picture(source.root / 'images/train/a.jpg', exif=exif(6))
+        _, report = source.run(yml, source_format='yolo')
+        assert report.count('image_turn_unclear') == 1
+        out, _ = source.run(yml, source_format='yolo', exif='stored')
+        assert voc_objects(out, 'a')[0][1] == (21, 1, 40, 30)  # the right upper quarter
+        out, _ = source.run(yml, source_format='yolo', exif='upright')
+        assert voc_objects(out, 'a')[0][1] == (1, 1, 20, 30)
+
+    def test_lists_of_files(self, source):
+        yml = self.layout(source, [], train='lists/train.txt', names={0: 'cat', 5: 'dog'})
+        (source.root / 'lists').mkdir()
+        lines = ['images/train/a.jpg', './../x.jpg', '/etc/a.jpg', 'gone.jpg', 'images/train/a.jpg']
+        (source.root / 'lists/train.txt').write_text('\n'.join(lines))
+        _, report = source.run(yml, source_format='yolo')
+        assert reasons(report) == {
+            'category_ids': 1,
+            'image_name_unsafe': 2,
+            'image_missing': 1,
+            'image_listed_again': 1,
+        }
+
+    @pytest.mark.parametrize(
+        'content',
+        [dict(path='/data'), dict(path='../x'), dict(train='/data/train'), dict(val='../../val')],
+    )
+    def test_paths_out_of_the_folder_are_refused(self, source, content):
+        with pytest.raises(ImportDataError, match=str(next(iter(content.values())))):
+            source.run(self.layout(source, [], **content), source_format='yolo')
+
+    def test_export_of_roboflow(self, source):
+        yml = self.layout(source, [], train='../images/train')
+        _, report = source.run(yml, source_format='yolo')
+        assert reasons(report) == {'path_read_as': 1}
+
+    def test_yaml_runs_nothing(self, source):
+        (source.root / 'data.yaml').write_text('names: !!python/object/apply:os.getcwd []')
+        with pytest.raises(ImportDataError, match='YAML'):
+            source.run(source.root / 'data.yaml', source_format='yolo')
+
+    def test_folder_of_labels(self, source):
+        self.layout(source, ['0 0.5 0.5 0.5 0.5'])
+        (source.root / 'labels/classes.txt').write_text('cat')
+        folders = dict(source_format='yolo', images=[source.root / 'images'])
+        with pytest.raises(ImportDataError, match='--classes'):
+            source.run(source.root / 'labels', **folders)
+        _, report = source.run(
+            source.root / 'labels', **folders, classes=('cat',), splits=dict(train=0.5, val=0.5)
+        )
+        assert reasons(report) == {} and report.written == [2, 1]
+
+
+class TestVoc:
+    def voc(self, source, objects, split='train'):
+        root = source.root / 'VOC'
+        picture(root / 'JPEGImages/a.jpg')
+        for folder in ('Annotations', 'ImageSets/Main'):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        size = f'<size><width>{WIDTH}</width><height>{HEIGHT}</height></size>'
+        (root / 'Annotations/a.xml').write_text(f'<annotation>{size}{objects}</annotation>')
+        (root / f'ImageSets/Main/{split}.txt').write_text('a\n')
+        return root
+
+    def obj(self, box, name='dog', extra=''):
+        tags = zip(('xmin', 'ymin', 'xmax', 'ymax'), box, strict=True)
+        inner = ''.join(f'<{t}>{v}</{t}>' for t, v in tags)
+        return f'<object><name>{name}</name>{extra}<bndbox>{inner}</bndbox></object>'
+
+    def test_objects(self, source):
+        objects = (
+            self.obj((1, 1, 60, 40))
+            + self.obj((5.7, 5, 9, 9), 'cat', '<difficult>1</difficult><truncated>1</truncated>')
+            + self.obj((0, 5, 9, 9), extra='<part><name>head</name></part>')
+            + self.obj((9, 5, 3, 9))
+            + self.obj(('x', 5, 9, 9))
+        )
+        root = self.voc(source, objects)
+        (root / 'ImageSets/Main/dog_train.txt').write_text('a 1\n')
+        out, report = source.run(root, source_format='voc', target_format='coco')
+        assert reasons(report) == {
+            'box_cut_to_pixels': 1,
+            'box_clipped': 1,
+            'box_no_area': 1,
+            'box_entry_bad': 1,
+            'list_not_read': 1,
+            'field_not_carried': 2,  # part, truncated
+            'difficult_to_crowd': 1,
+        }
+        found, classes = as_plain(out / 'annotations/instances_train.json')
+        assert classes == ['cat', 'dog']
+        assert found['a'][2] == [
+            ('dog', 0, [0, 0, 60, 40]),
+            ('cat', 1, [4, 4, 5, 5]),
+            ('dog', 0, [0, 4, 9, 5]),
+        ]
+        _, report = source.run(root, source_format='voc', target_format='yolo')
+        assert report.count('difficult_left_out') == 1 and report.written == [1, 2]
+
+    def test_doctype_and_broken_xml_are_refused_by_name(self, source):
+        root = self.voc(source, '')
+        (root / 'ImageSets/Main/train.txt').write_text('a\nb\nc\n../a\n')
+        entity = (
+            '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation>&x;</annotation>'
+        )
+        (root / 'Annotations/b.xml').write_text(entity)
+        _, report = source.run(root, source_format='voc')
+        assert reasons(report) == {'labels_unreadable': 2, 'image_name_unsafe': 1}
+        assert 'DOCTYPE' in report.entries['labels_unreadable'][0]
+        assert report.read == [4, 0]
+
+    def test_splits_that_overlap(self, source):
+        root = self.voc(source, self.obj((1, 1, 9, 9)))
+        self.voc(source, self.obj((1, 1, 9, 9)), 'trainval')
+        out, report = source.run(root, source_format='voc', classes=('dog',))
+        assert report.facts['splits'] == dict(train=1, trainval=1) and report.written == [1, 1]
+        assert voc_objects(out, 'a') == [('dog', (1, 1, 9, 9), '0')]
+
+
+class TestResult:
+    def test_foreign_folders_stay(self, source):
+        picture(source.images / 'a.jpg')
+        options = dict(source_format='coco', images=[source.images], progress=False)
+        options['split_name'] = 'train'
+        sources, out = [source.json(coco(['a.jpg']))], source.root / 'out'
+        out.mkdir()
+        (out / 'mine').write_text('x')
+        for force in (False, True):
+            with pytest.raises(FileExistsError, match='may be your own'):
+                import_dataset(sources, out, force=force, **options)
+        (out / 'mine').unlink()
+        import_dataset(sources, out, **options)
+        with pytest.raises(FileExistsError, match='--force'):
+            import_dataset(sources, out, **options)
+        (out / 'extra').touch()
+        import_dataset(sources, out, force=True, **options)
+        assert not (out / 'extra').exists() and (out / 'import_report.json').is_file()
+
+    def test_a_failure_leaves_nothing(self, source):
+        with pytest.raises(ImportDataError, match=r'no image is left(.|\n)*image_missing'):
+            source.from_coco(coco(['gone.jpg']))
+        assert sorted(p.name for p in source.root.iterdir()) == ['all.json', 'images']
+
+    def test_drawn_splits(self, source):
+        listed = [f'{k}.jpg' for k in range(10)]
+        for name in listed:
+            picture(source.images / name)
+        shares = dict(train=0.7, val=0.2, test=0.1)
+        out, report = source.from_coco(coco(listed), splits=shares, seed=3)
+        assert report.facts['splits'] == dict(train=7, val=2, test=1)
+        assert report.facts['drawn'] == dict(shares=shares, seed=3)
+        assert "ann_file='ImageSets/Main/test.txt'" in report.facts['config']
+        members = [
+            (out / f'ImageSets/Main/{s}.txt').read_text().split() for s in ('train', 'val', 'test')
+        ]
+        assert sorted(i for ids in members for i in ids) == [str(k) for k in range(10)]
+
+    def test_drawing_depends_on_ids_and_seed_alone(self):
+        ids = [str(k) for k in range(40)]
+        shares = dict(train=0.5, val=0.5)
+        first = draw_splits(ids, shares, 0)
+        assert draw_splits(ids[::-1], shares, 0) == first != draw_splits(ids, shares, 1)
+        with pytest.raises(ImportDataError, match='too few'):
+            draw_splits(ids[:2], dict(train=0.9, val=0.1), 0)
+
+    @pytest.mark.parametrize('bad', [['train=0.8'], ['train=x', 'val=1'], ['train=1', 'val=0']])
+    def test_bad_shares(self, bad):
+        with pytest.raises(ImportDataError, match='--split'):
+            parse_fractions(bad)
+
+    def test_a_source_without_splits_needs_them(self, source):
+        picture(source.images / 'a.jpg')
+        with pytest.raises(ImportDataError, match='--split-name'):
+            source.from_coco(coco(['a.jpg']), split_name=None)
+
+    def test_screen_shows_ten_names_and_the_file_all(self):
+        report = ImportReport()
+        for k in range(12):
+            report.add('image_missing', f'{k}.jpg', images=1)
+        assert '9.jpg' in str(report) and '10.jpg' not in str(report)
+        assert '... and 2 more' in str(report)
+        assert len(report.to_dict()['reasons']['image_missing']['entries']) == 12
+        assert report.unaccounted() == (-12, 0)
+        with pytest.raises(KeyError):
+            report.add('because', 'x')
+
+    def test_every_reason_is_used(self):
+        folder = Path(import_dataset.__code__.co_filename).parent
+        code = ''.join(p.read_text() for p in folder.glob('*.py') if p.name != 'report.py')
+        assert [reason for reason in REASONS if f"'{reason}'" not in code] == []
+
+    def test_class_names_of_the_command_line(self, tmp_path):
+        (tmp_path / 'names.txt').write_text('cat\n\nfire engine\n', encoding='utf-8-sig')
+        assert read_class_names(str(tmp_path / 'names.txt')) == ('cat', 'fire engine')
+        (tmp_path / 'data.yaml').write_text('names: {1: b, 0: a}')
+        assert read_class_names(str(tmp_path / 'data.yaml')) == ('a', 'b')
+        with pytest.raises(ImportDataError, match='twice'):
+            read_class_names('a,b,a')
