@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 
 import pooch
 from filelock import FileLock
+from tqdm import tqdm
 
 from mmdet_mobilenext.datasets.work_folder import work_folder
 
@@ -66,7 +68,8 @@ def fetch_file(
             ``'sha256-prefix:{8 to 64 digits}'``. None takes the file as it comes: the caller then
             keeps the hash that is returned.
         title (str, optional): What it is, for messages. Defaults to the file's name.
-        progress (bool): Show a bar on stderr. Defaults to True.
+        progress (bool): Show a bar on stderr, and at once each address that failed. Defaults to
+            True.
 
     Returns:
         FetchedFile: The file at ``dest``. If it was there with that hash, nothing was asked of
@@ -93,9 +96,11 @@ def fetch_file(
             raise ValueError(
                 f'{title}: an address must begin with http:// or https://, not {url!r}'
             )
+    if dest.exists():  # it was put there in one step
+        return FetchedFile(dest, _check_existing(dest, algorithm, digits), None)
     dest.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(dest.with_name(f'.{dest.name}.lock')):
-        if dest.exists():
+        if dest.exists():  # by another call, until now
             return FetchedFile(dest, _check_existing(dest, algorithm, digits), None)
         return _fetch(list(urls), dest, algorithm, digits, title, progress)
 
@@ -105,6 +110,12 @@ def _fetch(
 ) -> FetchedFile:
     partial = PartialFile(dest.with_name(f'.{dest.name}.part'))
     failures = []
+
+    def fail(url: str, error: Exception) -> None:
+        failures.append(f'{url}: {error}')
+        if progress:
+            tqdm.write(f'{title}: {failures[-1]}', file=sys.stderr)
+
     # pooch compares whole hashes; the beginning of one is compared below
     whole = f'{algorithm}:{digits}' if algorithm in _HASHES else None
     for url in urls:
@@ -112,20 +123,21 @@ def _fetch(
         partial.keep_if(same_url=url if not digits else None)
         for _ in range(2):
             start = partial.size
-            downloader = ResumingDownloader(partial, title, progress, needs_length=not digits)
+            downloader = ResumingDownloader(partial, title, progress, unverified=not digits)
             try:
                 with work_folder(dest) as work:
                     pooch.get_logger().setLevel('WARNING')
                     pooch.retrieve(url, whole, dest.name, work, downloader=downloader)
                     sha256 = _compare(work / dest.name, algorithm, digits)
+                    partial.remove()
                     os.replace(work / dest.name, dest)
             except ValueError as error:  # the bytes are other ones
                 partial.remove()
-                failures.append(f'{url}: {error}')
+                fail(url, error)
                 if start:  # perhaps only those that were there before: once more from zero
                     continue
             except OSError as error:  # what requests raises is one
-                failures.append(f'{url}: {error}')
+                fail(url, error)
             else:
                 return FetchedFile(dest, sha256, url, downloader.resumed_from)
             break

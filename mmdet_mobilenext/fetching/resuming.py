@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -20,6 +21,7 @@ __all__ = ['PartialFile', 'ResumingDownloader']
 
 TIMEOUT = (10, 60)  # seconds to connect, and without a byte
 ATTEMPTS = 3  # in a row without a byte more than before
+PASSING = (408, 429)  # answers below 500 that another attempt may change
 PAUSE = 1.0  # seconds before the second attempt; longer before further ones
 
 
@@ -79,19 +81,20 @@ class ResumingDownloader:
         partial (PartialFile): What there is.
         title (str): Shown beside the bar.
         progress (bool): Show a bar on stderr.
-        needs_length (bool): Refuse an answer of which nobody can tell whether it is whole: for
-            files without a known hash. Defaults to False.
+        unverified (bool): No hash is known. Refuse an answer of which nobody can tell whether it
+            is whole, and go on only where the server tells one version of the file from another.
+            Defaults to False.
     """
 
     def __init__(
-        self, partial: PartialFile, title: str, progress: bool, needs_length: bool = False
+        self, partial: PartialFile, title: str, progress: bool, unverified: bool = False
     ) -> None:
         self.partial, self.title, self.progress = partial, title, progress
-        self.needs_length = needs_length
+        self.unverified = unverified
         self.resumed_from = 0
 
     def __call__(self, url: str, output_file: str, pooch: Any, check_only: bool = False) -> None:
-        """Download, as pooch asks for it.
+        """Download, as pooch asks for it; the partial file stays until the caller removes it.
 
         Args:
             url (str): Address.
@@ -112,30 +115,36 @@ class ResumingDownloader:
                 self._go_on(url)
                 break
             except (requests.RequestException, _TooShort) as error:
-                if isinstance(error, requests.HTTPError) and error.response.status_code < 500:
+                if isinstance(error, requests.HTTPError) and _is_final(error):
                     raise FetchError(_in_words(error)) from None
                 # more than ever before: a server that starts anew each time is no progress
                 stalled = 0 if self.partial.size > most else stalled + 1
                 most = max(most, self.partial.size)
                 if stalled >= ATTEMPTS:
-                    raise FetchError(
-                        f'{_in_words(error)} ({stalled} attempts; {self.partial.size:,} bytes are '
-                        'kept for the next time)'
-                    ) from None
+                    size = self.partial.size
+                    kept = f'; {size:,} bytes are kept for the next time' if size else ''
+                    raise FetchError(f'{_in_words(error)} ({stalled} attempts{kept})') from None
                 if stalled:
                     time.sleep(PAUSE * 2 ** (stalled - 1))
-        shutil.move(self.partial.path, output_file)
-        self.partial.remove()
+        Path(output_file).unlink(missing_ok=True)
+        try:  # a second name, so that a kill while the bytes are compared does not lose them
+            os.link(self.partial.path, output_file)
+        except OSError:  # not on every file system
+            shutil.move(self.partial.path, output_file)
 
     def _go_on(self, url: str) -> None:
         notes, start = self.partial.read_notes(), self.partial.size
         if start and start == notes.get('total'):
             return
+        validator = notes.get('validator') if notes.get('url') == url else None
+        if start and self.unverified and not validator:
+            self.partial.remove()
+            start = 0
         headers = {'Accept-Encoding': 'identity'}  # ranges are of the bytes as stored
         if start:
             headers['Range'] = f'bytes={start}-'
-            if notes.get('url') == url and notes.get('validator'):
-                headers['If-Range'] = notes['validator']
+            if validator:
+                headers['If-Range'] = validator
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
             if response.status_code == 416:  # nothing begins there: it is another file
                 self.partial.remove()
@@ -143,7 +152,7 @@ class ResumingDownloader:
             response.raise_for_status()
             total = _total(response)
             chunked = 'chunked' in response.headers.get('Transfer-Encoding', '')
-            if self.needs_length and total[1] is None and not chunked:
+            if self.unverified and total[1] is None and not chunked:
                 raise FetchError(
                     'the server does not say how long the file is, and its hash is not known: '
                     'nobody could tell a part of it from the whole'
@@ -151,11 +160,13 @@ class ResumingDownloader:
             goes_on = response.status_code == 206 and total[0] == start
             if goes_on and None not in (total[1], notes.get('total')):
                 goes_on = total[1] == notes['total']
+            if goes_on and validator:  # not every server heeds If-Range
+                goes_on = _validator(response) in (None, validator)
             if response.status_code == 206 and not goes_on:
                 self.partial.remove()
                 raise _TooShort(
-                    f'the server offers {response.headers.get("Content-Range")!r}, which does not '
-                    f'continue the {start:,} bytes that are here'
+                    f'the server offers {response.headers.get("Content-Range")!r} of another size '
+                    f'or version: it does not continue the {start:,} bytes that are here'
                 )
             if not goes_on:
                 start = self.resumed_from = 0
@@ -207,6 +218,11 @@ def _validator(response: requests.Response) -> str | None:
     if etag.startswith('"'):
         return etag
     return response.headers.get('Last-Modified')
+
+
+def _is_final(error: requests.HTTPError) -> bool:
+    status = error.response.status_code
+    return status < 500 and status not in PASSING
 
 
 def _in_words(error: Exception) -> str:

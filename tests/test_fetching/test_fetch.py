@@ -15,6 +15,7 @@ from file_server import FileServer
 from small_voc import environment
 
 from mmdet_mobilenext.fetching import FetchError, fetch_file, resuming
+from mmdet_mobilenext.fetching import fetch as fetching
 
 CONTENT = random.Random(0).randbytes(300_000)
 CHUNK = 65_536
@@ -69,6 +70,15 @@ def test_connection_that_drops_is_taken_up_where_it_was(server, dest, known_hash
     assert ranges == [None, 'bytes=131072-', 'bytes=196608-', 'bytes=196608-']
 
 
+@pytest.mark.parametrize('known_hash', [HASHES[0], None])
+def test_server_that_sends_less_than_was_asked_for(server, dest, known_hash):
+    server.breaks, server.slice = [CHUNK], 3 * CHUNK
+    fetch(server.url, dest, known_hash)
+    assert dest.read_bytes() == CONTENT
+    ranges = [request.get('Range') for request in server.requests]
+    assert ranges == [None, 'bytes=65536-', 'bytes=262144-']
+
+
 def test_server_without_ranges_sends_all_again(server, dest):
     server.ranges, server.breaks = False, [2 * CHUNK]
     assert fetch(server.url, dest).resumed_from == 0
@@ -96,15 +106,53 @@ def test_bytes_of_two_mirrors_are_not_mixed_without_a_hash(server, dest):
     assert dest.read_bytes() == OTHER and fetched.sha256 == hashlib.sha256(OTHER).hexdigest()
 
 
+@pytest.mark.parametrize('heeds_if_range', [True, False])
 @pytest.mark.parametrize('known_hash', [HASHES[0], None])
-def test_file_that_has_changed_is_fetched_anew(server, dest, known_hash):
+def test_file_that_has_changed_is_fetched_anew(server, dest, known_hash, heeds_if_range):
+    server.heeds_if_range = heeds_if_range
     server.breaks = [2 * CHUNK, 0, 0, 0]
     with pytest.raises(FetchError):
         fetch(server.url, dest, known_hash)
     server.content, server.etag = OTHER, '"2"'
+    server.requests.clear()
     other = known_hash and f'sha256:{hashlib.sha256(OTHER).hexdigest()}'
     fetch(server.url, dest, other)
     assert dest.read_bytes() == OTHER
+    assert server.requests[0]['If-Range'] == '"1"'
+    assert len(server.requests) == (1 if heeds_if_range else 2)
+
+
+@pytest.mark.parametrize('known_hash', [HASHES[0], None])
+def test_server_that_tells_no_versions_apart(server, dest, known_hash):
+    server.etag, server.breaks = None, [2 * CHUNK, 0, 0, 0]
+    with pytest.raises(FetchError):
+        fetch(server.url, dest, known_hash)
+    server.requests.clear()
+    fetch(server.url, dest, known_hash)
+    assert dest.read_bytes() == CONTENT
+    # only a hash could tell that the bytes belong together
+    ranges = [request.get('Range') for request in server.requests]
+    assert ranges == (['bytes=131072-'] if known_hash else [None])
+
+
+@pytest.mark.parametrize('links', [True, False])
+def test_kill_while_the_bytes_are_compared(server, dest, links, monkeypatch):
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    def no_link(*args):
+        raise PermissionError
+
+    if not links:
+        monkeypatch.setattr(resuming.os, 'link', no_link)
+    with monkeypatch.context() as patch:
+        patch.setattr(fetching, '_compare', killed)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(server.url, dest)
+    assert not dest.exists()
+    fetch(server.url, dest)
+    assert dest.read_bytes() == CONTENT and left(dest) == ['file.bin']
+    assert len(server.requests) == (1 if links else 2)
 
 
 def test_part_that_does_not_fit_its_hash_is_fetched_once_more_from_zero(server, dest):
@@ -140,13 +188,34 @@ def test_every_mirror_that_failed_is_told(server, dest):
         fetch([server.url, dead], dest)
     assert f'{server.url}: 404 Not Found' in str(error.value)
     assert f'{dead}: no connection' in str(error.value)
+    assert '(3 attempts)' in str(error.value)
     assert len(server.requests) == 1  # a 404 stays one
 
 
-def test_server_that_is_busy_is_asked_again(server, dest):
-    server.status = [503, 500]
+def test_mirror_that_failed_is_told_though_another_has_the_file(server, dest, capsys):
+    server.status = [404]
+    urls = [server.url + '?first', server.url]
+    assert fetch_file(urls, dest, HASHES[0], title='weights').url == server.url
+    assert f'weights: {server.url}?first: 404 Not Found\n' in capsys.readouterr().err
+    dest.unlink()
+    server.status = [404]
+    fetch(urls, dest)
+    assert capsys.readouterr().err == ''
+
+
+@pytest.mark.parametrize('status', [[503, 500], [429, 408]])
+def test_server_that_is_busy_is_asked_again(server, dest, status):
+    server.status = status
     fetch(server.url, dest)
     assert len(server.requests) == 3
+
+
+def test_proxy_of_the_environment(server, dest, monkeypatch):
+    for name in ('no_proxy', 'NO_PROXY', 'HTTP_PROXY'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('http_proxy', server.url)
+    fetch('http://data.invalid/file.bin', dest)
+    assert [request['path'] for request in server.requests] == ['http://data.invalid/file.bin']
 
 
 def test_length_that_is_not_true(server, dest):
@@ -179,6 +248,7 @@ def test_another_file_in_its_place_is_left_alone(server, dest):
     with pytest.raises(FetchError, match='remove it'):
         fetch(server.url, dest)
     assert dest.read_bytes() == b'mine' and not server.requests
+    assert [p.name for p in dest.parent.iterdir()] == ['file.bin']  # it may be read-only
 
 
 @pytest.mark.parametrize(

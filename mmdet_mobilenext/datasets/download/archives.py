@@ -52,7 +52,7 @@ def _mirrors(year: int, name: str) -> tuple[str, ...]:
         f'http://host.robots.ox.ac.uk/pascal/VOC/voc{year}/{name}',
         f'https://thor.robots.ox.ac.uk/pascal/VOC/voc{year}/{name}',
         f'https://data.pjreddie.com/files/{name}',
-        f'http://pjreddie.com/media/files/{name}',
+        f'https://pjreddie.com/media/files/{name}',
     )
 
 

@@ -63,10 +63,11 @@ def is_complete(folder: Path, archive: VocArchive) -> bool:
 
 
 def merge(source: Path, folder: Path, archive: VocArchive) -> list[str]:
-    """Move what an archive holds into ``VOC{year}``, its lists in the end.
+    """Move what an archive holds into ``VOC{year}``: in one step if nothing is there.
 
-    A kill in between leaves no list of the split, so that nothing takes the set for whole. Files
-    that are there and equal are left alone, those that were cut off are replaced.
+    Otherwise file by file, its lists in the end: a kill in between leaves no list of the split, so
+    that nothing takes the set for whole. Files that are there and equal are left alone, those that
+    were cut off are replaced.
 
     Args:
         source (Path): The unpacked ``VOC{year}``, on the same file system.
@@ -81,6 +82,9 @@ def merge(source: Path, folder: Path, archive: VocArchive) -> list[str]:
             split needs, has other contents. Nothing was moved then.
     """
     _check_unpacked(source, archive)
+    if not folder.exists():
+        os.replace(source, folder)
+        return []
     last = [_LISTS / f'{name}.txt' for name in (*archive.lists, archive.split)]
     # position in `last`, counted from its end, so that the list of the split is the last of all
     rank = {path: i for i, path in enumerate(last, start=2)}

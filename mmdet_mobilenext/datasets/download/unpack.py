@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import lzma
 import os
 import stat
@@ -22,7 +23,12 @@ MAX_RATIO = 100  # unpacked bytes for each of the archive; JPEG gives 1, XML abo
 SMALL = 1 << 24  # bytes that are let through whatever the ratio is
 MAX_HEADER = 1 << 20  # bytes of an extended header, which tarfile reads into memory
 
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError)
+# what the readers of the standard library raise at bytes that make no sense
+_DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError),
+    *(ValueError, OverflowError, RuntimeError),
+)
+_BAD_BYTES = (None, errno.EINVAL, errno.ENAMETOOLONG)  # None: gzip and bz2, which know no number
 
 
 def unpack(archive: str | Path, dest: str | Path) -> None:
@@ -70,9 +76,15 @@ def unpack(archive: str | Path, dest: str | Path) -> None:
             # a second net, where this Python has it
             options = {'filter': 'data'} if hasattr(tarfile, 'data_filter') else {}
             tar.extractall(dest, members, **options)
+    except ArchiveError:
+        raise
     except _HeaderTooLargeError as error:
         raise ArchiveError(f'{archive}: {error}') from None
-    except _DAMAGED as error:
+    except NotImplementedError as error:
+        raise ArchiveError(f'{archive} cannot be read here: {error}') from error
+    except (*_DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _BAD_BYTES:
+            raise
         raise ArchiveError(
             f'{archive} is damaged ({type(error).__name__}: {error}): fetch it again'
         ) from error
@@ -123,6 +135,8 @@ class _Guard:
             self.refuse(name, 'has an absolute path, or one with a drive or a backslash')
         if '..' in path.parts:
             self.refuse(name, 'leads out of its folder with ".."')
+        if size < 0:
+            self.refuse(name, f'has a size of {size:,} bytes')
         key = _key(path)
         if key in self.others or (key in self.folders and not is_dir):
             self.refuse(name, 'is there twice, or differs from another in case only')

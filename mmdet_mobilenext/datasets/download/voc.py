@@ -6,11 +6,12 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pooch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from mmdet_mobilenext.datasets.work_folder import work_folder
 from mmdet_mobilenext.fetching import FetchError, fetch_file
@@ -24,6 +25,9 @@ __all__ = ['download_voc']
 
 FETCHED = '.download_voc'
 """Folder in ``dest`` of what this module fetched, and may therefore delete."""
+
+BLOCKS = 1.05
+"""Disk space of the files for each byte of an archive: a file fills whole blocks of 4 KiB."""
 
 
 def download_voc(
@@ -81,11 +85,11 @@ def download_voc(
     todo = _what_is_missing(wanted, devkit, say)
     if todo:
         dest.mkdir(parents=True, exist_ok=True)
-        with FileLock(dest / f'{FETCHED}.lock'):
+        with _only_one(dest / f'{FETCHED}.lock', say):
             # another call may have been at it until now
             todo = _what_is_missing(todo, devkit, lambda line: None)
             own = _find_in(dest, todo, own)
-            _check_space(todo, own, devkit, keep_archives)
+            _check_space(todo, own, dest, keep_archives)
             for i, archive in enumerate(todo):
                 path = own.get(archive.md5) or _fetch(archive, todo[i:], own, dest, progress, say)
                 _put_in_place(archive, path, devkit, say)
@@ -98,12 +102,30 @@ def download_voc(
     for archive in wanted:
         if archive not in todo and archive.md5 in own:
             say(f'{own[archive.md5]} was not needed')
-    say(f'\nThe data is in {devkit.resolve()}')
+    say(f'\nThe data is in {devkit.resolve()}. To look into every file of it:')
+    for year in sorted(set(years)):
+        splits = [archive.split for archive in wanted if archive.year == year]
+        root = shlex.quote(str(devkit / f'VOC{year}'))
+        say(f'  python tools/check_voc.py --data-root {root} --split {" ".join(splits)}')
     say(
         'The configs look for data/VOCdevkit in the folder they are run from; for another place: '
         f'export VOC_DATA_ROOT={shlex.quote(str(devkit.resolve()))}'
     )
     return devkit
+
+
+@contextmanager
+def _only_one(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say(f'another process is at it ({path}): waiting for it to end')
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _recognise(paths: Sequence[str | Path], wanted: list[VocArchive]) -> dict[str, Path]:
@@ -156,14 +178,17 @@ def _find_in(dest: Path, todo: list[VocArchive], own: dict[str, Path]) -> dict[s
 
 
 def _check_space(
-    todo: list[VocArchive], own: dict[str, Path], devkit: Path, keep_archives: bool
+    todo: list[VocArchive], own: dict[str, Path], dest: Path, keep_archives: bool
 ) -> None:
     """The most that is needed at once: one archive after the other is fetched and unpacked."""
     used = most = 0
     for archive in todo:
         fetched = 0 if archive.md5 in own else archive.size
-        most = max(most, used + fetched + archive.size)
-        used += archive.size + (fetched if keep_archives else 0)
+        most = max(most, used + fetched + BLOCKS * archive.size)
+        used += BLOCKS * archive.size + (fetched if keep_archives else 0)
+    # what an earlier call fetched has its space already
+    most -= sum(p.stat().st_size for p in (dest / FETCHED).glob('*') if p.is_file())
+    devkit = dest / 'VOCdevkit'
     place = devkit.resolve()
     while not place.exists():
         place = place.parent
