@@ -9,7 +9,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 
 PAIR = ('mobilenext', 'mobilenetv2')
-VARIANTS = ('voc', '4xb24_voc', 'voc07')
+VARIANTS = ('voc', '4xb24_voc', 'voc07', 'ours_voc', 'ours_4xb24_voc')
 
 
 def flatten(node, prefix=''):
@@ -77,6 +77,29 @@ def test_published_schedule(configs, name, variant, base, factor, warm_up, steps
     expected = base * ramp * 0.1**passed
     actual = torch.tensor(learning_rates(cfg, iterations), dtype=torch.float64)
     torch.testing.assert_close(actual, expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('variant', 'base', 'factor', 'warm_up', 'iterations'),
+    [('voc', 1e-3, 1 / 3, 500, 240_000), ('4xb24_voc', 4e-3, 0.1333, 1000, 60_000)],
+)
+def test_own_recipe_is_the_published_one_with_a_cosine(
+    configs, variant, base, factor, warm_up, iterations
+):
+    own, published = (
+        Config.fromfile(configs / f'ssdlite_mobilenext_{name}{variant}.py')
+        for name in ('ours_', '')
+    )
+    actual = torch.tensor(learning_rates(own, iterations), dtype=torch.float64)
+    t = torch.arange(iterations, dtype=torch.float64)
+    ramp = torch.where(t < warm_up, factor * (1 - t / warm_up) + t / warm_up, 1.0)
+    cosine = 0.01 + 0.99 * (1 + torch.cos(torch.pi * t / iterations)) / 2
+    torch.testing.assert_close(actual, base * ramp * cosine, rtol=1e-4, atol=0)
+    own, published = own.to_dict(), published.to_dict()
+    assert [key for key in own.keys() | published if own.get(key) != published.get(key)] == [
+        'param_scheduler'
+    ]
 
 
 def test_published_recipe(configs):
