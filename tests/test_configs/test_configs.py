@@ -145,7 +145,7 @@ def test_all_configs_build_train_and_predict(configs, subtests_configs):
 
 def pytest_generate_tests(metafunc):
     if 'subtests_configs' in metafunc.fixturenames:
-        from conftest import ROOT
+        from small_voc import ROOT
 
         names = sorted(p.name for p in (ROOT / 'configs').glob('*.py'))
         metafunc.parametrize('subtests_configs', names)
