@@ -35,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     for command in (listing, fetch, verify):
         command.add_argument(
             '--dest',
-            default=os.environ.get('WEIGHTS_ROOT', 'weights'),
+            default=os.environ.get('WEIGHTS_ROOT') or 'weights',
             help='folder (default: WEIGHTS_ROOT or weights, where the configs look)',
         )
     args = parser.parse_args()

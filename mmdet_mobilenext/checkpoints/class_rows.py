@@ -51,7 +51,8 @@ def select_classes(
         dict[str, Tensor]: All weights, those of the class scores with the new rows.
 
     Raises:
-        ValueError: If a class is not among the old ones, or no layer has scores of the old ones.
+        ValueError: If a class is not among the old ones or is given twice, or no layer has scores
+            of the old ones.
 
     Example:
         >>> import torch
@@ -65,6 +66,9 @@ def select_classes(
             f'these classes are not among those of the detector: {missing or "none was given"}; it '
             f'has {list(old)}'
         )
+    twice = sorted({name for name in new if list(new).count(name) > 1 or SYNONYMS.get(name) in new})
+    if twice:
+        raise ValueError(f'these classes are asked for twice: {twice}')
     rows = [old.index(name if name in old else SYNONYMS[name]) for name in new] + [len(old)]
     selected = dict(state_dict)
     found = 0

@@ -27,8 +27,9 @@ from .strict import ema_weights_in_checkpoint, weights_in_checkpoint
 
 __all__ = ['publish_checkpoint']
 
-# Of the meta that mmengine writes; the rest tells about the machine.
-KEPT_META = ('dataset_meta', 'cfg', 'epoch', 'iter', 'experiment_name', 'mmengine_version', 'seed')
+# Of the meta that mmengine writes. The rest tells about the machine, also the config, which has its
+# folders; with other classes it would contradict the weights besides.
+KEPT_META = ('dataset_meta', 'epoch', 'iter', 'experiment_name', 'mmengine_version', 'seed')
 
 
 def publish_checkpoint(
@@ -84,6 +85,8 @@ def publish_checkpoint(
                 '--last-weights out'
             )
         weights = last
+    if not weights:
+        raise ValueError(f'{src} has no weights to publish: its ema_state_dict is empty')
     source_meta = checkpoint.get('meta') or {}
     meta = {key: source_meta[key] for key in KEPT_META if key in source_meta}
     meta.update(

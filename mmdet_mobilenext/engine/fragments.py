@@ -64,14 +64,28 @@ def merge_fragments(cfg: Config, names: Sequence[str], folder: str | Path) -> No
     said: dict[str, tuple[str, object]] = {}
     for name in names:
         fragment = Config.fromfile(find_fragment(name, folder)).to_dict()
-        for key, value in _leaves(fragment):
-            before, other = said.setdefault(key, (name, value))
-            if other != value:
-                raise OptionError(
-                    f'the fragments {before} and {name} do not go together: {before} sets '
-                    f'{key}={other!r}, {name} sets {value!r}'
-                )
+        leaves = dict(_leaves(fragment))
+        for key, value in leaves.items():
+            for other_key, (before, other) in said.items():
+                # also a value over a dict, and `_delete_`, which clears the dict that it is in
+                if (key != other_key or value != other) and _overlap(key, other_key):
+                    raise OptionError(
+                        f'the fragments {before} and {name} do not go together: {before} sets '
+                        f'{other_key}={other!r}, {name} sets {key}={value!r}'
+                    )
+        said.update((key, (name, value)) for key, value in leaves.items())
         cfg.merge_from_dict(fragment)
+
+
+def _overlap(key: str, other: str) -> bool:
+    """Whether one of two dotted names is part of the other, or clears what it is in.
+
+    Example:
+        >>> _overlap('a.b', 'a'), _overlap('a._delete_', 'a.b'), _overlap('a.b', 'a.c')
+        (True, True, False)
+    """
+    first, second = (f'{k.removesuffix("._delete_")}.' for k in (key, other))
+    return first.startswith(second) or second.startswith(first)
 
 
 def _leaves(node: Mapping, prefix: str = '') -> Iterator[tuple[str, object]]:

@@ -8,8 +8,10 @@ that may be missing as ``optional_weights``. Any other file that is missing is a
 from __future__ import annotations
 
 import logging
+import os
 import os.path as osp
 from collections.abc import Mapping
+from shlex import quote
 from typing import Any
 
 import torch
@@ -47,7 +49,10 @@ def from_scratch_message(missing: list[str], title: str = 'THIS RUN STARTS FROM 
         True
     """
     lines = [title, '']
-    lines += [f'No ImageNet weights: there is no file {path}.' for path in missing]
+    lines += [
+        f'No ImageNet weights: there is no file {path} (seen from {os.getcwd()}).'
+        for path in missing
+    ]
     lines += [
         'The published 72.6 (MobileNeXt) and 71.7 (MobileNetV2) were reached with such weights and',
         'ARE NOT TO BE EXPECTED of this run. To get them, before you train:',
@@ -61,7 +66,7 @@ def from_scratch_message(missing: list[str], title: str = 'THIS RUN STARTS FROM 
 
 def _command(path: str) -> str:
     folder, name = osp.split(path)
-    dest = '' if folder == 'weights' else f' --dest {folder}'
+    dest = '' if folder == 'weights' else f' --dest {quote(folder)}'
     return f'python tools/weights.py fetch {osp.splitext(name)[0]}{dest}'
 
 
@@ -77,7 +82,8 @@ def settle_weights(cfg: Config, trains: bool = True) -> list[str]:
             removed in any case. Defaults to True.
 
     Returns:
-        list[str]: Files that are missing; empty if nothing is trained.
+        list[str]: Files that are missing; empty if nothing is trained, or training starts from
+        ``load_from``.
 
     Example:
         >>> init = dict(type='Pretrained', checkpoint='no/a.pth')
@@ -102,7 +108,7 @@ def settle_weights(cfg: Config, trains: bool = True) -> list[str]:
 
     visit(cfg.get('model'))
     cfg.pop('optional_weights', None)
-    return list(missing) if trains else []
+    return list(missing) if trains and not cfg.get('load_from') else []
 
 
 def _optional_file(init_cfg: Any, optional: list[str]) -> str | None:
@@ -201,7 +207,9 @@ def _default_init(model_cfg: Mapping, name: str) -> Any:
     """What a module of the model has as ``init_cfg`` if its config has none."""
     node: Any = model_cfg
     for part in name.split('.') if name else []:
-        node = node[part]
+        node = node.get(part) if isinstance(node, Mapping) else None
+    if not isinstance(node, Mapping):  # made by another part of the model, under another name
+        return None
     plain = {key: value for key, value in node.items() if key != 'init_cfg'}
     # numbers drawn for a module that is thrown away must not change the run's
     with torch.random.fork_rng(devices=[]):

@@ -15,6 +15,7 @@ from mmdet_mobilenext.datasets.checks import check_dataset_cfgs, sources_from_co
 
 from .config import hooks_of_type
 from .environment import OptionError, check_environment, prepare_distributed
+from .initial_weights import from_scratch_message, settle_weights
 
 __all__ = ['build_runner', 'check_before_training', 'train']
 
@@ -29,7 +30,12 @@ def build_runner(cfg: Config) -> Runner:
         Runner: mmengine's, or one of ``runner_type``.
     """
     prepare_distributed(cfg)
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    if 'runner_type' not in cfg:
+        return Runner.from_cfg(cfg)
+    # mmengine's FlexibleRunner initialises the model before InitialWeightsHook is called
+    if missing := settle_weights(cfg, trains=not cfg.get('resume')):
+        print(from_scratch_message(missing), flush=True)
+    return RUNNERS.build(cfg)
 
 
 def check_before_training(cfg: Config) -> None:

@@ -150,6 +150,8 @@ class ResumingDownloader:
                 self.partial.remove()
                 raise _TooShort(f'the server has fewer than the {start:,} bytes that are here')
             response.raise_for_status()
+            if response.status_code not in (200, 203, 206):
+                raise FetchError(f'{response.status_code} {response.reason}, which is no file')
             total = _total(response)
             chunked = 'chunked' in response.headers.get('Transfer-Encoding', '')
             if self.unverified and total[1] is None and not chunked:
@@ -193,6 +195,8 @@ class ResumingDownloader:
             if size > total:
                 self.partial.remove()
             raise _TooShort(f'the answer ended after {size:,} of {total:,} bytes')
+        if self.unverified and not size:
+            raise FetchError('the file is empty')
 
 
 class _TooShort(Exception):
@@ -208,6 +212,8 @@ def _total(response: requests.Response) -> tuple[int | None, int | None]:
         if not match:
             return None, None
         return int(match[1]), None if match[2] == '*' else int(match[2])
+    if response.headers.get('Content-Encoding', 'identity') != 'identity':
+        return 0, None  # the length is of what is sent, not of the file
     length = response.headers.get('Content-Length', '')
     return 0, int(length) if length.isdigit() else None
 

@@ -26,8 +26,9 @@ def coco_detector(request):
 
 def checkpoint_file(path, weights, **parts):
     meta = dict(
-        dataset_meta=dict(classes=tuple(COCO)), epoch=3, iter=10, env_info='/home/someone', seed=0
-    )
+        dataset_meta=dict(classes=tuple(COCO)), epoch=3, iter=10, env_info='/home/someone', seed=0,
+        cfg="data_root = '/home/someone/VOCdevkit'",
+    )  # fmt: skip
     torch.save(dict(meta=meta, state_dict=weights, optimizer=dict(state={}), **parts), path)
     return path
 
@@ -74,6 +75,8 @@ def test_what_only_resuming_needs_is_left_out(tmp_path):
     [
         (['cat', 'unicorn'], "['unicorn']"),
         ([], 'none was given'),
+        (['cat', 'dog', 'cat'], "twice: ['cat']"),
+        (['tv', 'tvmonitor'], "twice: ['tv', 'tvmonitor']"),
     ],
 )
 def test_class_that_was_not_trained_is_named(classes, message):

@@ -212,9 +212,45 @@ class TestFetch:
 
     def test_what_was_converted_by_hand_gets_its_record(self, index, weights, authors_file):
         (weights / f'{NAME}.json').unlink()
-        before = sha256_of(weights / f'{NAME}.pth')
         fetch_weights(index[NAME], weights, authors_file)
-        assert json.loads((weights / f'{NAME}.json').read_text())['sha256'] == before
+        assert [f.problem for f in verify_weights(index, weights)] == ['']
+        record = json.loads((weights / f'{NAME}.json').read_text())
+        assert record['sha256'] == sha256_of(weights / f'{NAME}.pth')
+
+    @pytest.mark.parametrize('damage', ['byte', 'tensor', 'truncated', 'empty', 'record', 'trust'])
+    def test_what_verify_finds_wrong_is_mended_by_fetching(
+        self, index, weights, authors_file, damage
+    ):
+        path, record = weights / f'{NAME}.pth', weights / f'{NAME}.json'
+        right = torch.load(path)['state_dict']
+        content = path.read_bytes()
+        if damage == 'byte':
+            middle = len(content) // 2
+            flipped = bytes([content[middle] ^ 1])
+            path.write_bytes(content[:middle] + flipped + content[middle + 1 :])
+        elif damage == 'tensor':
+            checkpoint = torch.load(path)
+            checkpoint['state_dict']['backbone.conv1.bn.bias'] += 1
+            torch.save(checkpoint, path)
+        elif damage == 'record':
+            record.write_text(record.read_text().replace(sha256_of(authors_file), '0' * 64))
+        elif damage == 'trust':
+            (weights / 'trusted.json').unlink()
+        else:
+            path.write_bytes(content[: len(content) // 2 if damage == 'truncated' else 0])
+        assert verify_weights(index, weights)[0].problem
+        fetch_weights(index[NAME], weights, authors_file)
+        assert [f.problem for f in verify_weights(index, weights)] == ['']
+        for key, value in torch.load(path)['state_dict'].items():
+            assert torch.equal(value, right[key])
+
+    @pytest.mark.parametrize('name', ['trusted', '../evil', '.hidden', 'a/b', '/tmp/evil'])
+    def test_name_stays_in_the_folder(self, index, weights, authors_file, name):
+        before = {p.name: p.read_bytes() for p in weights.iterdir()}
+        with pytest.raises(WeightsError, match='cannot be the name'):
+            fetch_weights(index[NAME], weights, authors_file, save_as=name)
+        assert {p.name: p.read_bytes() for p in weights.iterdir()} == before
+        assert [p.name for p in weights.parent.iterdir()] == ['weights']
 
     def test_download_by_hand_is_explained(self, index, tmp_path):
         entry = index['ssdlite_mobilenext_voc']

@@ -217,3 +217,16 @@ def test_a_full_disk_is_no_damage(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='No space left') as caught:
         unpack(tmp_path / 'a.tar', tmp_path / 'out')
     assert not isinstance(caught.value, ArchiveError)
+
+
+def test_damaged_header_in_the_middle_does_not_end_the_archive(tmp_path):
+    path = tmp_path / 'bad.tar'
+    with tarfile.open(path, 'w') as tar:
+        for name in 'xyz':
+            add(tar, name, name.encode())
+    content = bytearray(path.read_bytes())
+    content[1024] ^= 1  # of the header of y; each member takes 1,024 bytes
+    path.write_bytes(content)
+    with pytest.raises(ArchiveError, match='damaged'):
+        unpack(path, tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()

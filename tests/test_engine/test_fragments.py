@@ -260,6 +260,22 @@ def test_fragments_that_contradict_each_other_are_named():
         merge_fragments(Config(), ['ema', 'amp_fp16', 'amp_bf16'], OPTIONS)
 
 
+@pytest.mark.parametrize(
+    'other',
+    [
+        'optim_wrapper = dict(_delete_=True, optimizer=dict(type="Adam"))',
+        'optim_wrapper = None',
+        'optim_wrapper = dict(accumulative_counts=dict(a=1))',
+    ],
+)
+def test_fragment_that_undoes_another_is_named(tmp_path, other):
+    path = tmp_path / 'other.py'
+    path.write_text(other)
+    for names in (['accumulate_4', str(path)], [str(path), 'accumulate_4']):
+        with pytest.raises(OptionError, match='do not go together'):
+            merge_fragments(Config(dict(optim_wrapper=dict(type='OptimWrapper'))), names, OPTIONS)
+
+
 def test_own_fragment_by_path(tmp_path):
     path = tmp_path / 'mine.py'
     path.write_text('optim_wrapper = dict(clip_grad=dict(max_norm=5))\n')

@@ -321,3 +321,10 @@ def test_killed_download_goes_on(server, dest):
     assert fetched.resumed_from >= 100_000
     assert dest.read_bytes() == CONTENT
     assert left(dest) == ['file.bin']
+
+
+def test_answer_that_is_no_file(server, dest):
+    server.content = b''
+    with pytest.raises(FetchError, match='the file is empty'):
+        fetch(server.url, dest, None)
+    assert not dest.exists()

@@ -8,19 +8,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
+from shlex import quote
 from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 from mmengine.config import Config
 
 from mmdet_mobilenext.checkpoints.convert import convert_checkpoint, sha256_of
-from mmdet_mobilenext.checkpoints.safe_loading import load_safely
+from mmdet_mobilenext.checkpoints.safe_loading import (
+    CheckpointFileError,
+    UnsafeCheckpointError,
+    load_safely,
+)
 from mmdet_mobilenext.datasets.work_folder import work_folder
 
 from .errors import WeightsError
 from .index import WeightsEntry
 from .networks import check_fits
-from .records import check_trust, read_json, remember, write_json
+from .records import TRUSTED, check_trust, read_json, remember, write_json
 
 __all__ = ['fetch_weights', 'find_entry', 'how_to_use']
 
@@ -79,7 +84,7 @@ def fetch_weights(
         FileNotFoundError: If there is no ``file``.
     """
     folder = Path(folder)
-    name = save_as or entry.name
+    name = _checked_name(save_as or entry.name)
     target, record_path = folder / f'{name}.pth', folder / f'{name}.json'
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / '.lock'):
@@ -92,9 +97,11 @@ def fetch_weights(
             _compare_with_published(entry, source, sha256)
             if entry.known_hash is None:
                 check_trust(folder, entry.name, sha256, origin, trust_new)
-            if not _is_conversion_of(target, entry.converter, sha256):
-                _refuse_other(target, force)
-                _convert(entry, source, target)
+            # also if it is there: whoever fetches again may have a damaged one
+            ours = record.get('entry') == entry.name
+            if not ours and not force and not _is_conversion_of(target, entry.converter, sha256):
+                _refuse_other(target)
+            _convert(entry, source, target)
         now = datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M:%S UTC')
         if entry.known_hash is None:
             remember(folder, entry.name, sha256, origin, now, size)
@@ -133,7 +140,8 @@ def how_to_use(entry: WeightsEntry, path: str | Path) -> str:
     if path.resolve() == wanted.resolve():
         return f'  {config} and its variants start from them now'
     if path.name == wanted.name:
-        return f'  {config} and its variants start from them with WEIGHTS_ROOT={path.parent}'
+        folder = quote(str(path.parent))
+        return f'  {config} and its variants start from them with WEIGHTS_ROOT={folder}'
     return (
         f'  to train with them: --cfg-options model.backbone.init_cfg.checkpoint={path}\n'
         f'  or fetch them with --as {wanted.stem}, in place of the weights that {config} looks for'
@@ -147,7 +155,20 @@ def _short(config: Path) -> str:
 def _is_there(entry: WeightsEntry, target: Path, record: Mapping, trust_new: bool) -> bool:
     if trust_new or not target.is_file() or record.get('entry') != entry.name:
         return False
-    return sha256_of(target) == record.get('sha256')
+    source = str(record.get('source_sha256'))
+    if entry.known_hash is None:
+        first = read_json(target.parent / TRUSTED).get(entry.name) or {}
+        right = source == first.get('sha256')
+    else:
+        right = source.startswith(entry.known_hash.rpartition(':')[2])
+    return right and sha256_of(target) == record.get('sha256')
+
+
+def _checked_name(name: str) -> str:
+    """A name of weights is that of a file in their folder, and of no other file there."""
+    if Path(name).name != name or name.startswith('.') or f'{name}.json' == TRUSTED:
+        raise WeightsError(f'{name!r} cannot be the name of weights: give a plain file name')
+    return name.removesuffix('.pth')
 
 
 @contextmanager
@@ -172,7 +193,7 @@ def _source(
 
 
 def _download(entry: WeightsEntry, folder: Path, name: str) -> tuple[Path, str]:
-    command = f'python tools/weights.py fetch {entry.name} --dest {folder} --file PATH'
+    command = f'python tools/weights.py fetch {entry.name} --dest {quote(str(folder))} --file PATH'
     if name != entry.name:
         command += f' --as {name}'
     if entry.manual:
@@ -208,19 +229,22 @@ def _compare_with_published(entry: WeightsEntry, source: Path, sha256: str) -> N
 
 
 def _is_conversion_of(target: Path, converter: str, sha256: str) -> bool:
-    """Whether a file is already what the source would be converted to."""
+    """Whether a file says that it was converted from this source."""
     if not target.is_file():
         return False
-    checkpoint = load_safely(str(target))
+    try:
+        checkpoint = load_safely(str(target))
+    except (CheckpointFileError, UnsafeCheckpointError):
+        return False
     meta = checkpoint.get('meta') or {} if isinstance(checkpoint, dict) else {}
     return (meta.get('source'), meta.get('source_sha256')) == (converter, sha256)
 
 
-def _refuse_other(target: Path, force: bool) -> None:
-    if target.exists() and not force:
+def _refuse_other(target: Path) -> None:
+    if target.exists():
         raise WeightsError(
-            f'{target} exists and is of another origin (see {target.stem}.json, if it is there): '
-            'choose another name with --as, or pass --force to replace it'
+            f'{target} exists and is of another origin or damaged (see {target.stem}.json, if '
+            'there is one): choose another name with --as, or pass --force to replace it'
         )
 
 

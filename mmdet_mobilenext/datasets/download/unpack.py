@@ -95,11 +95,14 @@ class _HeaderTooLargeError(Exception):
 
 
 class _GuardedInfo(tarfile.TarInfo):
-    """Refuse extended headers of many bytes before they are read."""
+    """Refuse damaged headers, at which tarfile would end, and long ones before they are read."""
 
     @classmethod
     def frombuf(cls, buf, encoding, errors):
-        info = super().frombuf(buf, encoding, errors)
+        try:
+            info = super().frombuf(buf, encoding, errors)
+        except tarfile.InvalidHeaderError as error:
+            raise tarfile.ReadError(f'a header of a member: {error}') from error
         special = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
         if (
             info.type in (*special, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
