@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             exif=args.exif,
             force=args.force,
         )
-    except (FileExistsError, FileNotFoundError, ImportDataError) as error:
+    except (OSError, ImportDataError) as error:
         raise SystemExit(f'Error: {error}') from error
     print(report)
     facts = report.facts

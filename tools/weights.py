@@ -68,7 +68,7 @@ def main() -> None:
                 if finding.note:
                     print(f'  {finding.note}')
             if not findings:
-                print(f'no weights in {args.dest}')
+                sys.exit(f'no weights in {args.dest}: get some with `tools/weights.py fetch NAME`')
             sys.exit(int(any(finding.problem for finding in findings)))
     except (OSError, RuntimeError, ValueError) as error:
         sys.exit(f'{type(error).__name__}: {error}')

@@ -22,8 +22,8 @@ try:
 except (ImportError, RuntimeError) as error:
     raise EnvironmentCheckError(
         f'classifiers need mmpretrain, but it cannot be imported ({type(error).__name__}: '
-        f"{error}): install the extra with `pip install 'mmdet-mobilenext[imagenet]'` (in a "
-        "checkout `pip install -e '.[imagenet]'`), and the torchvision that belongs to your torch "
+        f'{error}): install the extra `imagenet` (in the checkout `pip install -e '
+        "'.[imagenet]'`) and the torchvision that belongs to your torch "
         '(https://pytorch.org/get-started/previous-versions)'
     ) from error
 

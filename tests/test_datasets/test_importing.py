@@ -23,6 +23,7 @@ from mmdet_mobilenext.datasets.checks import VOCSource, check_voc
 from mmdet_mobilenext.datasets.importing import ImportDataError, import_dataset
 from mmdet_mobilenext.datasets.importing.boxes import from_voc, to_voc, turn_upright
 from mmdet_mobilenext.datasets.importing.class_names import read_class_names
+from mmdet_mobilenext.datasets.importing.config_lines import config_lines
 from mmdet_mobilenext.datasets.importing.report import REASONS, ImportReport
 from mmdet_mobilenext.datasets.importing.splits import draw_splits, parse_fractions
 
@@ -110,7 +111,7 @@ def voc_objects(out, img_id):
 
 def reasons(report):
     """Reason to count, without what every import of these tests says."""
-    ordinary = {'class_without_objects', 'image_without_boxes'}
+    ordinary = {'class_without_objects', 'image_without_boxes', 'label_missing'}
     return {k: len(v) for k, v in report.entries.items() if k not in ordinary}
 
 
@@ -394,10 +395,9 @@ class TestCocoFiles:
         out, report = source.from_coco(content)
         assert report.facts['classes'] == ['Zebra ü', 'dog', 'big cat']
         assert {'class_renamed', 'class_merged', 'category_ids'} <= set(report.entries)
-        out, report = source.from_coco(content, classes=('dog', 'bird'))
+        out, report = source.from_coco(content, classes=('dog',))
         assert [o[0] for o in voc_objects(out, 'a')] == ['dog', 'dog']
         assert report.count('class_not_chosen') == 2
-        assert report.entries['class_without_objects'] == ['bird']
         with pytest.raises(ImportDataError, match='category id 7 twice'):
             source.from_coco(coco(['a.jpg'], [], [(7, 'dog'), (7, 'cat')]))
 
@@ -636,8 +636,8 @@ class TestYolo:
     def test_turned_image_needs_to_be_told(self, source):
         yml = self.layout(source, ['0 0.25 0.25 0.5 0.5'])
         picture(source.root / 'images/train/a.jpg', exif=exif(6))
-        _, report = source.run(yml, source_format='yolo')
-        assert report.count('image_turn_unclear') == 1
+        with pytest.raises(ImportDataError, match='image_turn_unclear, 1'):  # the only object
+            source.run(yml, source_format='yolo')
         out, _ = source.run(yml, source_format='yolo', exif='stored')
         assert voc_objects(out, 'a')[0][1] == (21, 1, 40, 30)  # the right upper quarter
         out, _ = source.run(yml, source_format='yolo', exif='upright')
@@ -768,8 +768,73 @@ class TestResult:
         with pytest.raises(FileExistsError, match='--force'):
             import_dataset(sources, out, **options)
         (out / 'extra').touch()
+        with pytest.raises(FileExistsError, match=r"other things in it.*\['extra'\]"):
+            import_dataset(sources, out, force=True, **options)
+        (out / 'extra').unlink()
         import_dataset(sources, out, force=True, **options)
-        assert not (out / 'extra').exists() and (out / 'import_report.json').is_file()
+        assert (out / 'import_report.json').is_file()
+
+    def test_a_failure_of_the_last_step_keeps_what_was_there(self, source, monkeypatch):
+        picture(source.images / 'a.jpg')
+        options = dict(source_format='coco', images=[source.images], progress=False)
+        sources, out = [source.json(coco(['a.jpg']))], source.root / 'out'
+        import_dataset(sources, out, split_name='train', **options)
+        before = (out / 'import_report.json').read_bytes()
+        rename = os.rename
+
+        def full(old, new):
+            if Path(new) == out and Path(old).name == 'new':
+                raise OSError('no space')
+            rename(old, new)
+
+        monkeypatch.setattr(os, 'rename', full)
+        with pytest.raises(OSError, match='no space'):
+            import_dataset(sources, out, split_name='val', force=True, **options)
+        assert (out / 'import_report.json').read_bytes() == before
+        assert not list(source.root.glob('.out*'))
+
+    def test_results_and_links_in_circles_are_no_sources(self, source):
+        picture(source.images / 'a.jpg')
+        labels = source.root / 'labels'
+        labels.mkdir()
+        (labels / 'a.txt').write_text('0 0.5 0.5 0.4 0.4\n')
+        (source.images / 'round').symlink_to(source.images)
+        options = dict(
+            source_format='yolo', images=[source.images], classes=('cat',), split_name='train',
+            progress=False,
+        )  # fmt: skip
+        out = source.images / 'voc'
+        for force in (False, True):
+            report = import_dataset([labels], out, force=force, **options)
+            assert report.read == report.written == [1, 1]
+
+    def test_nothing_to_train_on_is_an_error(self, source):
+        picture(source.images / 'a.jpg')
+        with pytest.raises(ImportDataError, match=r'no object is left(.|\n)*box_no_area'):
+            source.from_coco(coco(['a.jpg'], [(1, 1, (5, 5, 0, 0))]))
+        with pytest.raises(ImportDataError, match=r"no classes \['unicorn'\]; it has"):
+            source.from_coco(coco(['a.jpg'], [(1, 1, (5, 5, 9, 9))]), classes=('unicorn',))
+        labels = source.root / 'labels'
+        labels.mkdir()
+        with pytest.raises(ImportDataError, match=r'none of the 1 images has a label file.*a\.txt'):
+            source.run(
+                labels, source_format='yolo', images=[source.images], classes=('cat',),
+                split_name='train',
+            )  # fmt: skip
+
+    def test_lines_read_the_splits_that_there_are(self):
+        lines = config_lines(Path('/d'), ['cat'], ['train2017', 'val2017'], 'voc')
+        read = {}
+        exec(lines, read)
+        lists = [
+            read[f'{role}_dataloader']['dataset'].get('ann_file')
+            for role in ('train', 'val', 'test')
+        ]
+        assert lists == [f'ImageSets/Main/{s}.txt' for s in ('train2017', 'val2017', 'val2017')]
+        plain = config_lines(Path('/d'), ['cat'], ['train', 'val', 'test'], 'voc')
+        assert 'train_dataloader = dataset\nval_dataloader = dataset\n' in plain
+        assert 'ImageSets/Main/test.txt' in plain
+        assert 'no split for val' in config_lines(Path('/d'), ['cat'], ['train'], 'voc')
 
     def test_a_failure_leaves_nothing(self, source):
         with pytest.raises(ImportDataError, match=r'no image is left(.|\n)*image_missing'):

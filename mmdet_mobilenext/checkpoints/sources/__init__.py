@@ -54,6 +54,11 @@ def recognise(keys: Iterable[str]) -> str:
         'timm-mobilenetv2'
     """
     keys = list(keys)
+    if any(k.startswith('neck.extra_layers.') for k in keys):
+        raise ValueError(
+            'this is a detector of this project already: test it with tools/test.py, start from it '
+            'with load_from, or name a --source to take its backbone alone'
+        )
     found = [name for name, module in SOURCES.items() if module.looks_like(keys)]
     if len(found) != 1:
         looks = f'like {" and ".join(found)}' if found else f'like none of {", ".join(SOURCES)}'

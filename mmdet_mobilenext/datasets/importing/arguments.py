@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .pictures import EXIF_CHOICES
 from .records import ImportDataError
+from .report import REPORT_NAME
 from .splits import named_values
 
-__all__ = ['FORMATS', 'REPORT_NAME', 'check_options', 'check_out']
+__all__ = ['FORMATS', 'check_options', 'check_out']
 
 FORMATS = ('voc', 'coco', 'yolo')
-REPORT_NAME = 'import_report.json'
-"""File of the result. A folder without it is foreign and never replaced."""
 
 
 def check_options(
@@ -66,7 +66,7 @@ def check_out(out: Path, force: bool) -> None:
         force (bool): Whether an import may be replaced.
 
     Raises:
-        FileExistsError: It exists, and is foreign or ``force`` is False.
+        FileExistsError: It exists, and is foreign, has foreign things in it or ``force`` is False.
 
     Example:
         >>> check_out(Path('no such folder'), force=False)
@@ -80,3 +80,13 @@ def check_out(out: Path, force: bool) -> None:
         )
     if not force:
         raise FileExistsError(f'{out} was imported before: --force replaces it')
+    try:
+        written = json.loads((out / REPORT_NAME).read_text(encoding='utf-8'))['files']
+    except (ValueError, KeyError, TypeError):
+        written = []
+    others = sorted(path.name for path in out.iterdir() if path.name not in written)
+    if others:
+        raise FileExistsError(
+            f'{out} was imported before, but has other things in it by now, which --force would '
+            f'remove: {others}. Move them away, or choose another folder'
+        )

@@ -30,9 +30,11 @@ def read_class_names(value: str) -> tuple[str, ...]:
         ('cat', 'fire engine')
     """
     path = Path(value)
+    if len(path.parts) > 1 and not path.is_file() and ',' not in value:
+        raise FileNotFoundError(f'--classes: no file {value}')
     if path.suffix in ('.yaml', '.yml'):
         names = list(read_names(load_yaml(path), path, ImportReport()).values())
-    elif path.suffix in ('.txt', '.names'):
+    elif path.suffix in ('.txt', '.names') or (len(path.parts) > 1 and path.is_file()):
         lines = path.read_text(encoding='utf-8-sig').splitlines()
         names = [line for line in lines if line.strip()]
     else:

@@ -12,11 +12,14 @@ _DATASETS = """data_root = {root!r}
 classes = {classes}
 
 dataset = dict(dataset=dict(data_root=data_root, metainfo=dict(classes=classes)))
-train_dataloader = dataset
-val_dataloader = dataset
-test_dataloader = dataset
+train_dataloader = {train}
+val_dataloader = {val}
+test_dataloader = {test}
 model = dict(bbox_head=dict(num_classes=len(classes)))
 """
+_OTHER_LIST = """dict(
+    dataset=dict(dataset['dataset'], ann_file='ImageSets/Main/{split}.txt')
+)"""
 
 
 def config_lines(
@@ -39,13 +42,33 @@ def config_lines(
         classes = ('a b',)
     """
     names = f'({", ".join(map(repr, classes))}{"," if len(classes) == 1 else ""})'
-    text = _DATASETS.format(root=str(root), classes=names)
+    splits = list(splits)
+    train = _split_for('train', splits)
+    val = _split_for('val', splits) or _split_for('test', splits)
+    test = _split_for('test', splits) or val
+    # the configs that these lines are for read train.txt, and val.txt twice
+    loaders = {
+        name: 'dataset' if split in (None, usual) else _OTHER_LIST.format(split=split)
+        for name, split, usual in (
+            ('train', train, 'train'),
+            ('val', val, 'val'),
+            ('test', test, 'val'),
+        )
+    }
+    text = _DATASETS.format(root=str(root), classes=names, **loaders)
     if target_format != 'voc':
         return text.split('\n\n')[0] + '\n'
-    if 'test' in splits:
-        text = text.replace(
-            'test_dataloader = dataset\n',
-            "test_dataloader = dict(\n    dataset=dict(dataset['dataset'], "
-            "ann_file='ImageSets/Main/test.txt')\n)\n",
+    missing = [name for name, split in (('train', train), ('val', val)) if split is None]
+    if missing:
+        text = (
+            f'# There is no split for {" and ".join(missing)}: draw one with --split, or name its '
+            f'list as ann_file.\n{text}'
         )
     return text
+
+
+def _split_for(role: str, splits: Sequence[str]) -> str | None:
+    """The split of that name, or one whose name begins with it, such as COCO's val2017."""
+    if role in splits:
+        return role
+    return next((name for name in splits if name.startswith(role)), None)

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from mmdet_mobilenext.datasets.checks.files import _wrong_id
 
 from .records import SourceImage
-from .report import ImportReport
+from .report import REPORT_NAME, ImportReport
 
 __all__ = ['IMAGE_SUFFIXES', 'ImageFolder', 'give_ids', 'unsafe_path']
 
@@ -90,13 +90,25 @@ class ImageFolder:
         return path.relative_to(self.root).as_posix()
 
     def files(self, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[Path]:
-        """All files with one of the suffixes, in order, of folders below too."""
-        found = (
-            Path(folder, name)
-            for folder, _, names in os.walk(self.root, followlinks=True)
-            for name in names
-            if name.lower().endswith(tuple(suffixes)) and not name.startswith('.')
-        )
+        """All files with one of the suffixes, in order, of folders below too.
+
+        Left out are hidden folders, results of imports, and links to folders already seen.
+        """
+        found, seen = [], {os.path.realpath(self.root)}
+        for folder, below, names in os.walk(self.root, followlinks=True):
+            found += [
+                Path(folder, name)
+                for name in names
+                if name.lower().endswith(tuple(suffixes)) and not name.startswith('.')
+            ]
+            inner = []
+            for name in sorted(below):
+                real = os.path.realpath(os.path.join(folder, name))
+                imported = os.path.isfile(os.path.join(real, REPORT_NAME))
+                if not name.startswith('.') and not imported and real not in seen:
+                    seen.add(real)
+                    inner.append(name)
+            below[:] = inner
         return sorted(path for path in found if path.is_file())
 
 

@@ -51,6 +51,9 @@ def read_coco(
         names = _categories(content['categories'], file, report)
         found.update(dict.fromkeys(names.values()))
         parts.append((split, file, content, names))
+    missing = [name for name in classes or () if name not in found]
+    if missing:
+        raise ImportDataError(f'the source has no classes {missing}; it has {list(found)}')
     known = SourceSet(tuple(classes) if classes else tuple(found))
     for split, file, content, names in parts:
         folder = folders.get(split) or folders.get('')

@@ -62,6 +62,11 @@ def read_yolo(
             if made[path] is not None:
                 known.add(split, made[path], report)
     _note_unused_labels(layout, made, report)
+    if made and report.count('label_missing') == len(made):
+        raise ImportDataError(
+            f'none of the {len(made)} images has a label file: the first looked for is '
+            f'{_label_of(next(iter(made)), layout)}'
+        )
     return known
 
 
@@ -85,6 +90,7 @@ def _read_image(
     image = SourceImage(name, layout.folder.root, path, None, [], fractions=True)
     label = _label_of(path, layout)
     if not label.is_file():
+        report.add('label_missing', name, f'no {label}')
         return image
     try:
         lines = label.read_text(encoding='utf-8-sig').splitlines()

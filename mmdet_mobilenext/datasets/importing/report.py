@@ -11,7 +11,10 @@ from typing import Any
 
 from mmdet_mobilenext.engine.atomic_checkpoint_hook import AtomicLocalBackend
 
-__all__ = ['REASONS', 'ImportReport']
+__all__ = ['REASONS', 'REPORT_NAME', 'ImportReport']
+
+REPORT_NAME = 'import_report.json'
+"""File of the result. A folder without it is foreign and never replaced."""
 
 SHOWN = 10
 """Names of each reason on the screen; the file has all."""
@@ -72,6 +75,7 @@ REASONS: Mapping[str, tuple[str, str]] = {
     'path_read_as': ('changed', 'folders of data.yaml that were read in another way'),
     'field_not_carried': ('changed', 'fields of the source that boxes do not have'),
     # nothing changed
+    'label_missing': ('note', 'images without a label file, kept as background'),
     'image_without_boxes': ('note', 'images without any object, kept as background'),
     'image_linked': ('note', 'images that are links to the source files'),
     'class_without_objects': ('note', 'classes without any object'),

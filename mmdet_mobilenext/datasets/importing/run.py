@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from mmdet_mobilenext.datasets.work_folder import work_folder
 
-from .arguments import REPORT_NAME, check_options, check_out
+from .arguments import check_options, check_out
 from .boxes import clean_boxes
 from .config_lines import config_lines
 from .paths import ImageFolder, give_ids
@@ -23,7 +23,7 @@ from .read_coco import read_coco
 from .read_voc import read_voc
 from .read_yolo import read_yolo
 from .records import ImportDataError, SourceImage, SourceSet
-from .report import ImportReport
+from .report import REPORT_NAME, ImportReport
 from .splits import draw_splits, named_values
 from .writers import IMAGE_FOLDERS, FinalImage, write_coco, write_voc, write_yolo
 
@@ -81,7 +81,8 @@ def import_dataset(
         ``out/import_report.json``. ``facts['config']`` holds the lines of a config.
 
     Raises:
-        ImportDataError: The source cannot be read, an argument does not fit, or no image is left.
+        ImportDataError: The source cannot be read, an argument does not fit, or no image or no
+            object is left.
         FileExistsError: ``out`` exists.
         FileNotFoundError: A source does not exist.
 
@@ -134,6 +135,8 @@ def import_dataset(
         _note_unused(finals, known.classes, members, report)
         _WRITERS[target_format](new, finals, members, known.classes, report)
         report.written = [len(finals), sum(len(image.boxes) for image in finals)]
+        if report.read[1] and not report.written[1]:
+            raise ImportDataError(f'no object is left to train on:\n{report}')
         if report.unaccounted() != (0, 0):
             raise RuntimeError(f'images and boxes lost without a reason: {report.unaccounted()}')
         report.facts = dict(
@@ -146,12 +149,23 @@ def import_dataset(
             drawn=dict(shares=dict(wanted), seed=seed) if wanted is not None else None,
             config=config_lines(real, known.classes, members, target_format),
         )
+        report.facts['files'] = sorted([REPORT_NAME, *(path.name for path in new.iterdir())])
         report.write_json(new / REPORT_NAME)
         check_out(out, force)  # another process may have been faster
-        if real.exists():
-            os.rename(real, work / 'old')
-        os.rename(new, real)
+        _replace(real, new, work / 'old')
     return report
+
+
+def _replace(real: Path, new: Path, old: Path) -> None:
+    """Put a folder in the place of another, or leave that one there."""
+    if real.exists():
+        os.rename(real, old)
+    try:
+        os.rename(new, real)
+    except BaseException:
+        if old.exists():
+            os.rename(old, real)
+        raise
 
 
 def _read(
