@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os.path as osp
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 
 from mmengine.config import Config
 
@@ -85,9 +86,11 @@ def load_config(
 def set_data_root(cfg: Config, old: str | None, new: str) -> None:
     """Move all data sets of a config from one root to another.
 
+    So are the annotation files of evaluators, such as ``CocoMetric``'s, that lie in the old root.
+
     Args:
         cfg (Config): Changed in place.
-        old (str, optional): Root that is replaced; None replaces any.
+        old (str, optional): Root that is replaced; None replaces any of a data set.
         new (str): Root that replaces it.
 
     Raises:
@@ -117,6 +120,12 @@ def set_data_root(cfg: Config, old: str | None, new: str) -> None:
 
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         visit(cfg.get(key), key)
+    for key in ('val_evaluator', 'test_evaluator'):
+        evaluators = cfg.get(key) or ()
+        for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
+            ann_file = evaluator.get('ann_file')
+            if old and ann_file and PurePath(ann_file).is_relative_to(old):
+                evaluator['ann_file'] = osp.join(new, PurePath(ann_file).relative_to(old))
     if others:
         raise OptionError(
             f'data_root={new!r} replaces {old!r}, but these data sets have a root of their own: '

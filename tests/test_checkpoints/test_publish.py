@@ -87,7 +87,7 @@ def test_class_that_was_not_trained_is_named(classes, message):
 
 
 def test_detector_with_other_rows_is_refused():
-    with pytest.raises(ValueError, match='125 rows, which is no multiple of 80 classes'):
+    with pytest.raises(ValueError, match='125 rows, which are not those of 80 classes'):
         select_classes({'bbox_head.cls_convs.0.0.bias': torch.zeros(125)}, COCO, VOC)
     with pytest.raises(ValueError, match='no layer predicts classes'):
         select_classes({'conv.weight': torch.zeros(1)}, COCO, VOC)
