@@ -1,6 +1,6 @@
-# MobileNeXt SSDLite with an FPN, 320x320, COCO, one GPU with batch 32. Loss and schedule are those of
-# ssdlite_mobilenext_coco.py, so that the FPN is the only difference. The authors' files have the focal
-# loss for MobileNetV2 alone, and two steps within the first 360,000 of 1,600,000 iterations.
+# MobileNeXt SSDLite with an FPN, 320x320, COCO, one GPU with batch 32. Loss and schedule are those
+# of ssdlite_mobilenext_coco.py: the authors' files have the focal loss for MobileNetV2 alone, and
+# two steps within the first 360,000 of 1,600,000 iterations.
 _base_ = [
     './_base_/models/ssdlite_mobilenext_fpn.py',
     './_base_/datasets/coco_ssd320.py',

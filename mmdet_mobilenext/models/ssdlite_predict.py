@@ -55,7 +55,7 @@ def predict_batch(
     rescale: bool = False,
     use_sigmoid: bool = False,
 ) -> InstanceList:
-    """Detections of all images, the same as mmdet's image by image.
+    """Detections of all images, the same as mmdet's image by image, a sigmoid to rounding.
 
     Equal scores are ordered by prior, then class; in mmdet their order is not
     defined.

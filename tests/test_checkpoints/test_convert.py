@@ -108,7 +108,7 @@ def test_other_networks_are_refused(source):
 def test_class_channels_are_turned():
     _, state_dict = make_source('mobilenext detector')
     converted, info = convert_state_dict(state_dict, 'houqb-detector')
-    assert info == dict(backbone='mobilenext', num_classes=20)
+    assert info == dict(backbone='mobilenext', num_classes=20, scores='softmax')
     for old, new in (
         ('box_head.predictor.cls_headers.0.conv.3.weight', 'bbox_head.cls_convs.0.1.weight'),
         ('box_head.predictor.cls_headers.5.bias', 'bbox_head.cls_convs.5.0.bias'),

@@ -1,6 +1,6 @@
-# The detector with MobileNeXt as the authors trained it on COCO: with the focal loss instead of softmax
-# and hard negatives, other sizes of the priors, and four instead of six on the last level. Their
-# network has an 81st output for each prior that no class is ever trained to; here it is left out.
+# The detector with MobileNeXt as the authors trained it on COCO: the focal loss instead of softmax
+# and hard negatives, other sizes of the priors, and four priors instead of six on the last level.
+# Their network has an 81st output for each prior, which is trained to no class: left out here.
 _base_ = '../weights/mobilenext_in1k.py'
 
 model = dict(
