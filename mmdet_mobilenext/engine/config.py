@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os.path as osp
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 
 from mmengine.config import Config
 
@@ -84,13 +83,11 @@ def load_config(
 
 
 def set_data_root(cfg: Config, old: str | None, new: str) -> None:
-    """Move all data sets of a config from one root to another.
-
-    So are the annotation files of evaluators, such as ``CocoMetric``'s, that lie in the old root.
+    """Move all data sets of a config, and annotation files of evaluators, to another root.
 
     Args:
         cfg (Config): Changed in place.
-        old (str, optional): Root that is replaced; None replaces any of a data set.
+        old (str, optional): Root that is replaced; None replaces any.
         new (str): Root that replaces it.
 
     Raises:
@@ -121,11 +118,12 @@ def set_data_root(cfg: Config, old: str | None, new: str) -> None:
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         visit(cfg.get(key), key)
     for key in ('val_evaluator', 'test_evaluator'):
-        evaluators = cfg.get(key) or ()
-        for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
-            ann_file = evaluator.get('ann_file')
-            if old and ann_file and PurePath(ann_file).is_relative_to(old):
-                evaluator['ann_file'] = osp.join(new, PurePath(ann_file).relative_to(old))
+        metrics = cfg.get(key) or []
+        for metric in [metrics] if isinstance(metrics, dict) else metrics:
+            # COCO's metric reads the annotations once more
+            path = metric.get('ann_file')
+            if path and old and osp.join(path, '').startswith(osp.join(old, '')):
+                metric['ann_file'] = osp.join(new, osp.relpath(path, old))
     if others:
         raise OptionError(
             f'data_root={new!r} replaces {old!r}, but these data sets have a root of their own: '
