@@ -60,13 +60,15 @@ def test_scores_of_the_kept_classes_are_those_of_coco(coco_detector, tmp_path):
 @torch.inference_mode()
 def test_scores_without_background_keep_their_rows(configs):
     """A detector of the focal loss, with other priors on the last level."""
-    cfg = Config.fromfile(configs / 'ssdlite_mobilenetv2_coco.py').model.bbox_head
-    coco = MODELS.build(cfg).eval()
-    voc = MODELS.build({**cfg, 'num_classes': 20}).eval()
+    coco, voc = (
+        MODELS.build(Config.fromfile(configs / f'ssdlite_mobilenetv2_{name}.py').model.bbox_head)
+        for name in ('coco', 'coco2voc')
+    )
     weights = {f'bbox_head.{k}': v for k, v in coco.state_dict().items()}
     selected = select_classes(weights, COCO, VOC)
     voc.load_state_dict({k.removeprefix('bbox_head.'): v for k, v in selected.items()})
-    features = tuple(torch.rand(1, c, 2, 2) for c in cfg.in_channels)
+    coco.eval(), voc.eval()
+    features = tuple(torch.rand(1, c, 2, 2) for c in coco.in_channels)
     rows = [COCO.index(c) for c in ('bird', 'person')]
     for level, expected in zip(voc(features)[0], coco(features)[0], strict=True):
         own = level.unflatten(1, (-1, 20))[:, :, [VOC.index('bird'), VOC.index('person')]]
