@@ -86,14 +86,6 @@ def test_published_schedule(configs, variant, base, iterations):
         np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=base * 1e-12)
 
 
-@pytest.mark.slow
-def test_published_schedule_at_every_iteration(configs):
-    cfg = read(configs, 'mobilenext', '8xb32_coco')
-    expected = published_rate(np.arange(200_000, dtype=np.float64), 8e-2, 200_000)
-    actual = Schedule(cfg).rates(0, 200_000)
-    np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=8e-2 * 1e-12)
-
-
 @pytest.mark.parametrize('variant', ['coco', '8xb32_coco'])
 def test_published_recipe(configs, variant):
     cfg = read(configs, 'mobilenext', variant)
