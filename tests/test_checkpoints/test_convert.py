@@ -12,11 +12,13 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 
+from mmdet_mobilenext.checkpoints.class_rows import CLASS_SETS
 from mmdet_mobilenext.checkpoints.convert import (
     SOURCES,
     convert_checkpoint,
     convert_state_dict,
 )
+from mmdet_mobilenext.checkpoints.publish import publish_checkpoint
 from mmdet_mobilenext.checkpoints.safe_loading import UnsafeCheckpointError
 from mmdet_mobilenext.checkpoints.sources.houqb_detector import background_last
 from mmdet_mobilenext.checkpoints.strict import CheckpointKeyError
@@ -143,6 +145,7 @@ def coco_weights(request):
 
 
 def test_coco_detector_fills_the_coco_config(coco_weights, tmp_path, configs):
+    """And with VOC's rows the config that goes on from it."""
     name, weights = coco_weights
     source, target = tmp_path / 'authors.pth', tmp_path / 'coco.pth'
     torch.save(dict(model=weights), source)
@@ -150,8 +153,10 @@ def test_coco_detector_fills_the_coco_config(coco_weights, tmp_path, configs):
     assert (meta['backbone'], meta['num_classes'], meta['scores']) == (name, 80, 'sigmoid')
     assert meta['dropped'].startswith('output 80 of each prior (counted from 0)')
     assert meta['dataset_meta']['classes'] == CocoDataset.METAINFO['classes']
-    detector = MODELS.build(Config.fromfile(configs / f'ssdlite_{name}_coco.py').model)
-    load_checkpoint(detector, str(target), strict=True)
+    published = publish_checkpoint(target, tmp_path / 'voc.pth', classes=CLASS_SETS['voc'])
+    for variant, path in (('coco', target), ('coco2voc', published)):
+        detector = MODELS.build(Config.fromfile(configs / f'ssdlite_{name}_{variant}.py').model)
+        load_checkpoint(detector, str(path), strict=True)
 
 
 @torch.inference_mode()
