@@ -7,6 +7,7 @@ import sys
 
 def parse_args() -> argparse.Namespace:
     from mmdet_mobilenext.checkpoints.sources import AUTO, SOURCES
+    from mmdet_mobilenext.checkpoints.sources.houqb_detector import SCORES
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('src', help='checkpoint to read')
@@ -18,6 +19,12 @@ def parse_args() -> argparse.Namespace:
         help='where the checkpoint is from; by default recognised from its keys',
     )
     parser.add_argument('--classes', nargs='+', help='class names of a detector, in order')
+    parser.add_argument(
+        '--scores',
+        choices=SCORES,
+        help='loss that a detector was trained with: sigmoid for the focal loss (the authors on '
+        'COCO), softmax for MultiBox loss (on VOC); needed where the file does not tell',
+    )
     parser.add_argument('--ema', action='store_true', help='take state_dict_ema')
     parser.add_argument('--force', action='store_true', help='overwrite DST')
     parser.add_argument(
@@ -37,7 +44,13 @@ def main() -> None:
         allow_unsafe_checkpoints()
     try:
         meta = convert_checkpoint(
-            args.src, args.dst, args.source, args.classes, use_ema=args.ema, force=args.force
+            args.src,
+            args.dst,
+            args.source,
+            args.classes,
+            use_ema=args.ema,
+            force=args.force,
+            scores=args.scores,
         )
     except (OSError, RuntimeError, ValueError) as error:
         sys.exit(f'{type(error).__name__}: {error}')

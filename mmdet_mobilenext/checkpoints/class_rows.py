@@ -38,11 +38,13 @@ _PREDICTION = re.compile(r'bbox_head\.cls_convs\.\d+\.(\d+)\.(weight|bias)')
 def select_classes(
     state_dict: Mapping[str, Tensor], old: Sequence[str], new: Sequence[str]
 ) -> dict[str, Tensor]:
-    """Take the rows of some classes and of the background, in a new order.
+    """Take the rows of some classes, and of the background if there is one, in a new order.
 
     Args:
         state_dict (Mapping[str, Tensor]): Weights of an SSDLite detector of this project, whose
-            class scores have shape (priors * (classes + 1), ...), background last.
+            class scores have shape (priors * (classes + 1), ...), background last, or, trained
+            with the focal loss, (priors * classes, ...). Which of them, the rows of the box offsets
+            tell, which are four for each prior.
         old (Sequence[str]): Its classes, in order.
         new (Sequence[str]): Classes wanted, in order. VOC's and COCO's names for the same thing
             are the same class.
@@ -52,7 +54,7 @@ def select_classes(
 
     Raises:
         ValueError: If a class is not among the old ones or is given twice, or no layer has scores
-            of the old ones.
+            of the old ones, with or without a background.
 
     Example:
         >>> import torch
@@ -69,19 +71,16 @@ def select_classes(
     twice = sorted({name for name in new if list(new).count(name) > 1 or SYNONYMS.get(name) in new})
     if twice:
         raise ValueError(f'these classes are asked for twice: {twice}')
-    rows = [old.index(name if name in old else SYNONYMS[name]) for name in new] + [len(old)]
+    rows = [old.index(name if name in old else SYNONYMS[name]) for name in new]
     selected = dict(state_dict)
     found = 0
     last = _last_layers(state_dict)
     for key, value in state_dict.items():
         if key.rpartition('.')[0] not in last:
             continue
-        if value.shape[0] % (len(old) + 1):
-            raise ValueError(
-                f'{key} has {value.shape[0]} rows, which is no multiple of {len(old)} classes and '
-                'the background'
-            )
-        per_prior = value.reshape(-1, len(old) + 1, *value.shape[1:])[:, rows]
+        outputs = _outputs(state_dict, key, len(old))
+        kept = rows if outputs == len(old) else [*rows, len(old)]
+        per_prior = value.reshape(-1, outputs, *value.shape[1:])[:, kept]
         selected[key] = per_prior.reshape(-1, *value.shape[1:]).clone()
         found += 1
     if not found:
@@ -90,6 +89,25 @@ def select_classes(
             f'found {list(state_dict)[:3]}'
         )
     return selected
+
+
+def _outputs(state_dict: Mapping[str, Tensor], key: str, num_classes: int) -> int:
+    """Scores of each prior in a layer: the classes, with or without the background."""
+    rows = len(state_dict[key])
+    boxes = state_dict.get(key.replace('.cls_convs.', '.reg_convs.'))
+    possible = (num_classes + 1, num_classes)
+    if boxes is None:
+        fitting = [n for n in possible if rows % n == 0]
+    else:
+        fitting = [n for n in possible if rows * 4 == len(boxes) * n]
+    if len(fitting) == 1:
+        return fitting[0]
+    priors = 'any number of' if boxes is None else f'{len(boxes) / 4:g}'
+    raise ValueError(
+        f'{key} has {rows} rows, which {"may be" if fitting else "are not"} those of {num_classes} '
+        f'classes with or without a background, for {priors} priors'
+        + (': the layer of the box offsets, which would tell, is missing' if fitting else '')
+    )
 
 
 def _last_layers(state_dict: Mapping[str, Tensor]) -> set[str]:

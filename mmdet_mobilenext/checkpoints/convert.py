@@ -28,7 +28,7 @@ KNOWN_CLASSES = {20: VOCDataset.METAINFO['classes'], 80: CocoDataset.METAINFO['c
 
 
 def convert_state_dict(
-    state_dict: dict[str, Tensor], source: str = AUTO
+    state_dict: dict[str, Tensor], source: str = AUTO, scores: str | None = None
 ) -> tuple[dict[str, Tensor], dict]:
     """Convert weights, or tell every key that does not fit.
 
@@ -36,6 +36,8 @@ def convert_state_dict(
         state_dict (dict[str, Tensor]): Weights of the source.
         source (str): A key of :data:`SOURCES`, or ``'auto'`` to recognise it. Defaults to
             ``'auto'``.
+        scores (str, optional): Of a detector, see
+            :func:`~mmdet_mobilenext.checkpoints.sources.houqb_detector.convert`. Defaults to None.
 
     Returns:
         tuple[dict[str, Tensor], dict]: Converted weights, in tensors of their own and the dtypes of
@@ -44,7 +46,8 @@ def convert_state_dict(
     Raises:
         CheckpointKeyError: If a key is unknown or missing, or its tensor is of a wrong shape, of a
             wrong kind, or not finite; the message lists all of them.
-        ValueError: If the weights are not of this source at all.
+        ValueError: If the weights are not of this source at all, or ``scores`` is needed, or given
+            without need.
     """
     source = _check_source(source)
     if source == AUTO:
@@ -55,7 +58,9 @@ def convert_state_dict(
             f'no weights where {source!r} has them (bare, or under {SOURCES[source].CONTAINERS}): '
             f'these entries are no tensors: {not_tensors[:10]}. Is it of another --source?'
         )
-    plan = SOURCES[source].convert(state_dict)
+    _check_for_detectors(source, scores=scores)
+    options = {} if scores is None else dict(scores=scores)
+    plan = SOURCES[source].convert(state_dict, **options)
     context = f'the checkpoint and the {source!r} format'
     counters = {k for k in plan.expected if k.endswith(f'.{COUNTER}')}
     # Old files, and those of other frameworks, have none: they are not read in this network.
@@ -88,6 +93,13 @@ def _check_source(source: str) -> str:
             f'source must be one of {sorted(SOURCES)} or {AUTO!r}, but received {source!r}'
         )
     return source
+
+
+def _check_for_detectors(source: str, **options: object) -> None:
+    """Refuse options of detectors where there is none."""
+    for name, value in options.items():
+        if value is not None and source not in ('houqb-detector', AUTO):
+            raise ValueError(f'--{name} is for detectors, but the source is {source!r}')
 
 
 def _compare(plan: Plan, state_dict: dict[str, Tensor], wanted: Iterable[str]) -> KeyReport:
@@ -191,6 +203,7 @@ def convert_checkpoint(
     classes: Sequence[str] | None = None,
     use_ema: bool = False,
     force: bool = False,
+    scores: str | None = None,
 ) -> dict:
     """Convert a checkpoint file.
 
@@ -204,6 +217,8 @@ def convert_checkpoint(
         use_ema (bool): Take ``state_dict_ema`` where there is a choice.
             Defaults to False.
         force (bool): Overwrite ``dst``. Defaults to False.
+        scores (str, optional): ``'softmax'`` or ``'sigmoid'``, of a detector whose file does not
+            tell. Defaults to None.
 
     Returns:
         dict: The meta written: ``source``, ``source_sha256``, ``time``,
@@ -214,7 +229,7 @@ def convert_checkpoint(
         CheckpointKeyError: If a key is unknown, missing or of a wrong shape.
         UnsafeCheckpointError: If the file wants to run code.
         CheckpointFileError: If the file is truncated or damaged.
-        ValueError: If the file is not of this source.
+        ValueError: If the file is not of this source, or an option does not go with it.
     """
     src, dst = Path(src), Path(dst)
     if dst.exists() and not force:
@@ -222,8 +237,7 @@ def convert_checkpoint(
     _check_source(source)
     if dst.exists() and dst.samefile(src):
         raise ValueError(f'{dst} is the input itself: choose another name')
-    if classes is not None and source not in ('houqb-detector', AUTO):
-        raise ValueError(f'--classes is for detectors, but the source is {source!r}')
+    _check_for_detectors(source, classes=classes, scores=scores)
     checkpoint = read_checkpoint(src, source)
     own = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
     if isinstance(own, dict) and 'mmdet_mobilenext_version' in own:
@@ -233,9 +247,8 @@ def convert_checkpoint(
     state_dict = unwrap_state_dict(checkpoint, containers, use_ema)
     if source == AUTO:
         source = recognise(state_dict)
-        if classes is not None and source != 'houqb-detector':
-            raise ValueError(f'--classes is for detectors, but the file looks like {source!r}')
-    converted, info = convert_state_dict(state_dict, source)
+        _check_for_detectors(source, classes=classes, scores=scores)
+    converted, info = convert_state_dict(state_dict, source, scores)
 
     meta = dict(
         source=source,

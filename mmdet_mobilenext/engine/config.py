@@ -83,7 +83,7 @@ def load_config(
 
 
 def set_data_root(cfg: Config, old: str | None, new: str) -> None:
-    """Move all data sets of a config from one root to another.
+    """Move all data sets of a config, and annotation files of evaluators, to another root.
 
     Args:
         cfg (Config): Changed in place.
@@ -117,6 +117,13 @@ def set_data_root(cfg: Config, old: str | None, new: str) -> None:
 
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         visit(cfg.get(key), key)
+    for key in ('val_evaluator', 'test_evaluator'):
+        metrics = cfg.get(key) or []
+        for metric in [metrics] if isinstance(metrics, dict) else metrics:
+            # COCO's metric reads the annotations once more
+            path = metric.get('ann_file')
+            if path and old and osp.join(path, '').startswith(osp.join(old, '')):
+                metric['ann_file'] = osp.join(new, osp.relpath(path, old))
     if others:
         raise OptionError(
             f'data_root={new!r} replaces {old!r}, but these data sets have a root of their own: '

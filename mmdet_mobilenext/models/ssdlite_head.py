@@ -3,7 +3,8 @@
 
 Sources: SSD (https://arxiv.org/abs/1512.02325), section 2.2, for matching, loss
 and hard negative mining; MobileNetV2 (https://arxiv.org/abs/1801.04381),
-section 6.2, for the separable prediction layers.
+section 6.2, for the separable prediction layers; RetinaNet
+(https://arxiv.org/abs/1708.02002), sections 3 and 4.1, for the focal loss.
 """
 
 import warnings
@@ -13,8 +14,11 @@ import torch
 import torch.nn as nn
 from mmcv.cnn import ConvModule
 from mmdet.models.dense_heads import SSDHead
+from mmdet.models.losses import FocalLoss
 from mmdet.registry import MODELS
 from mmdet.utils import InstanceList, OptConfigType, OptInstanceList, reduce_mean
+from mmengine.dist import get_world_size
+from mmengine.model import ModuleList
 from torch import Tensor
 
 from .ssdlite_predict import can_predict_batch, predict_batch
@@ -22,6 +26,10 @@ from .ssdlite_targets import DenseTargets, dense_targets, hard_negatives
 from .tracing import is_traced
 
 __all__ = ['SSDLiteHead']
+
+# In every convolution of the classification branches, as the MobileNeXt authors
+# have it; RetinaNet's is of the last one alone.
+FOCAL_INIT = dict(type='Normal', layer='Conv2d', std=0.01, bias_prob=0.01)
 
 
 @MODELS.register_module(force=True)
@@ -37,9 +45,13 @@ class SSDLiteHead(SSDHead):
     - the losses are computed for the whole batch at once and divided by the
       number of positives of the batch: an image without boxes adds none
       (``SSDHead`` counts it as one);
+    - it can be trained with the focal loss, as the MobileNeXt authors trained
+      on COCO: a sigmoid for each class, no background, and all negatives
+      instead of the hard ones;
     - feature maps that do not fit the priors are an error.
 
-    As everywhere in mmdet 3.x, the last class channel is the background.
+    As everywhere in mmdet 3.x, the last class channel is the background; with
+    a sigmoid there is none.
 
     Args:
         num_classes (int): Number of classes without background.
@@ -47,8 +59,8 @@ class SSDLiteHead(SSDHead):
         anchor_generator (dict): Config of the priors.
         bbox_coder (dict): Config of the box coder. Defaults to SSD's
             variances 0.1 and 0.2, without clipping boxes at the border.
-        loss_cls (dict): Config of the classification loss, per prior.
-            Defaults to cross entropy.
+        loss_cls (dict): Config of the classification loss, per prior: a
+            softmax loss, or ``FocalLoss``. Defaults to cross entropy.
         loss_bbox (dict): Config of the regression loss, summed over the
             coordinates of the positives. Defaults to smooth L1, beta 1.
         sync_num_pos (bool): Over how many positives the losses are divided in
@@ -60,10 +72,21 @@ class SSDLiteHead(SSDHead):
         norm_cfg (dict): Config of the norms. Defaults to ``dict(type='BN')``.
         act_cfg (dict): Config of the activations.
             Defaults to ``dict(type='ReLU6')``.
-        train_cfg (dict, optional): ``assigner`` and ``neg_pos_ratio``.
+        train_cfg (dict, optional): ``assigner``, and ``neg_pos_ratio``: how
+            many negatives an image has for each positive, or None, all of
+            them, which is the only one with the focal loss. Defaults to 3
+            with a softmax and to None with the focal loss.
         test_cfg (dict, optional): ``score_thr``, ``nms``, ``max_per_img``.
         init_cfg (dict or list[dict]): Initialization config. Defaults to
             xavier uniform with bias 0.
+        cls_init_cfg (dict or list[dict], optional): Initialization config of
+            the classification branches, after ``init_cfg``. Defaults to
+            normal(0, 0.01) and a bias of score 0.01, in all their
+            convolutions, with the focal loss, and to ``init_cfg`` without.
+
+    Raises:
+        ValueError: If levels and priors do not fit together, a sigmoid is asked
+            for with another loss than ``FocalLoss``, or hard negatives with it.
 
     Example:
         >>> import torch
@@ -97,9 +120,27 @@ class SSDLiteHead(SSDHead):
         train_cfg: OptConfigType = None,
         test_cfg: OptConfigType = None,
         init_cfg: dict = dict(type='Xavier', layer='Conv2d', distribution='uniform', bias=0),
+        cls_init_cfg: dict | list[dict] | None = None,
     ) -> None:
+        loss = MODELS.build(loss_cls)
+        is_focal = getattr(loss, 'use_sigmoid', False)
+        if is_focal and not isinstance(loss, FocalLoss):
+            raise ValueError(
+                'SSD has one softmax over all classes and the background, or the focal loss: '
+                f'loss_cls must not use a sigmoid unless it is FocalLoss, but received {loss_cls}'
+            )
         if train_cfg is not None:
-            train_cfg = dict(dict(allowed_border=-1, pos_weight=-1, neg_pos_ratio=3), **train_cfg)
+            defaults = dict(allowed_border=-1, pos_weight=-1, neg_pos_ratio=None if is_focal else 3)
+            train_cfg = dict(defaults, **train_cfg)
+            if is_focal and train_cfg['neg_pos_ratio'] is not None:
+                raise ValueError(
+                    'the focal loss weighs all negatives, and needs none to be chosen, but received'
+                    f' neg_pos_ratio={train_cfg["neg_pos_ratio"]}: set '
+                    'train_cfg.neg_pos_ratio=None'
+                )
+        # Read by _init_layers, which SSDHead calls before it can be told.
+        self._is_focal = is_focal
+        self._cls_init_cfg = cls_init_cfg or (FOCAL_INIT if is_focal else None)
         super().__init__(
             num_classes=num_classes,
             in_channels=in_channels,
@@ -113,12 +154,8 @@ class SSDLiteHead(SSDHead):
             test_cfg=test_cfg,
             init_cfg=init_cfg,
         )
-        self.loss_cls = MODELS.build(loss_cls)
-        if getattr(self.loss_cls, 'use_sigmoid', False):
-            raise ValueError(
-                'SSD has one softmax over all classes and the background, so loss_cls must not '
-                f'use a sigmoid, but received {loss_cls}'
-            )
+        self.use_sigmoid_cls = is_focal
+        self.loss_cls = loss
         self.loss_bbox = MODELS.build(loss_bbox)
         self.sync_num_pos = sync_num_pos
 
@@ -129,7 +166,9 @@ class SSDLiteHead(SSDHead):
                 f'in_channels has {len(self.in_channels)} levels, but the priors have '
                 f'{len(self.num_base_priors)}'
             )
-        self.cls_convs = nn.ModuleList()
+        if self._is_focal:
+            self.cls_out_channels = self.num_classes
+        self.cls_convs = ModuleList(init_cfg=self._cls_init_cfg)
         self.reg_convs = nn.ModuleList()
         last_level = len(self.in_channels) - 1
         for level, (channels, num_priors) in enumerate(
@@ -172,7 +211,8 @@ class SSDLiteHead(SSDHead):
         Returns:
             tuple[list[Tensor], list[Tensor]]: Class scores before the softmax,
             (N, num_base_priors[i] * (num_classes + 1), H_i, W_i), background
-            last, and box offsets, (N, num_base_priors[i] * 4, H_i, W_i).
+            last, or before the sigmoid, without the + 1; and box offsets,
+            (N, num_base_priors[i] * 4, H_i, W_i).
 
         Raises:
             ValueError: If the number of levels differs from that of the head.
@@ -222,19 +262,10 @@ class SSDLiteHead(SSDHead):
         num_pos = is_pos.sum().float()
         if self.sync_num_pos:
             num_pos = reduce_mean(num_pos)
-        # No positives at all: no loss, rather than 0 / 0.
-        avg_factor = num_pos.clamp(min=torch.finfo(torch.float32).eps)
-
-        loss_cls = self.loss_cls(
-            cls_score.reshape(-1, self.cls_out_channels),
-            labels.reshape(-1),
-            reduction_override='none',
-        ).reshape(labels.shape)
-        loss_cls = loss_cls * label_weights
-        is_hard_neg = hard_negatives(
-            loss_cls.detach(), is_pos, label_weights > 0, self.train_cfg['neg_pos_ratio']
-        )
-        loss_cls = (loss_cls * (is_pos | is_hard_neg)).sum() / avg_factor
+        # Without any positive, as with one: hard negatives are none then, but the
+        # focal loss has all of them.
+        avg_factor = num_pos.clamp(min=1 / get_world_size() if self.sync_num_pos else 1)
+        loss_cls = self._loss_cls_sum(cls_score, labels, label_weights, is_pos) / avg_factor
 
         # Dense, as picking the positives would wait for the device. Elsewhere the
         # target against itself: no loss and no gradient, whatever was predicted.
@@ -244,6 +275,20 @@ class SSDLiteHead(SSDHead):
             reduction_override='none',
         )
         return dict(loss_cls=loss_cls, loss_bbox=loss_bbox.sum() / avg_factor)
+
+    def _loss_cls_sum(
+        self, cls_score: Tensor, labels: Tensor, label_weights: Tensor, is_pos: Tensor
+    ) -> Tensor:
+        """Classification loss of the priors that count, before it is divided."""
+        args = cls_score.reshape(-1, self.cls_out_channels), labels.reshape(-1)
+        if self.use_sigmoid_cls:
+            return self.loss_cls(*args, label_weights.reshape(-1), reduction_override='sum')
+        loss = self.loss_cls(*args, reduction_override='none').reshape(labels.shape) * label_weights
+        neg_pos_ratio = self.train_cfg['neg_pos_ratio']
+        if neg_pos_ratio is None:
+            return loss.sum()
+        is_hard_neg = hard_negatives(loss.detach(), is_pos, label_weights > 0, neg_pos_ratio)
+        return (loss * (is_pos | is_hard_neg)).sum()
 
     def _targets(
         self,
@@ -335,6 +380,7 @@ class SSDLiteHead(SSDHead):
             batch_img_metas,
             used_cfg,
             rescale,
+            self.use_sigmoid_cls,
         )
 
     def _check_featmap_sizes(

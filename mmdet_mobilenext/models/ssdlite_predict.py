@@ -53,15 +53,17 @@ def predict_batch(
     batch_img_metas: list[dict],
     cfg: ConfigType,
     rescale: bool = False,
+    use_sigmoid: bool = False,
 ) -> InstanceList:
-    """Detections of all images, the same as mmdet's image by image.
+    """Detections of all images, the same as mmdet's image by image, a sigmoid to rounding.
 
     Equal scores are ordered by prior, then class; in mmdet their order is not
     defined.
 
     Args:
         cls_score (Tensor): (N, P, num_classes + 1) float32, before the
-            softmax, background last.
+            softmax, background last; or (N, P, num_classes), before the
+            sigmoid.
         bbox_pred (Tensor): Offsets, (N, P, 4) float32.
         priors (Tensor): (P, 4), xyxy, the same for all images.
         bbox_coder (object): Box coder of mmdet.
@@ -70,6 +72,8 @@ def predict_batch(
         cfg (dict): ``score_thr``, ``nms``, ``max_per_img``, ``min_bbox_size``,
             see :func:`can_predict_batch`.
         rescale (bool): Return boxes in pixels of the original image.
+            Defaults to False.
+        use_sigmoid (bool): Scores are those of a sigmoid, without background.
             Defaults to False.
 
     Returns:
@@ -87,7 +91,7 @@ def predict_batch(
         ([[0.0, 0.0, 4.0, 4.0]], [0])
     """
     score_thr = cfg.get('score_thr', 0)
-    all_scores = cls_score.softmax(-1)[..., :-1]
+    all_scores = cls_score.sigmoid() if use_sigmoid else cls_score.softmax(-1)[..., :-1]
     # Only priors with a candidate are decoded, each once for all its classes.
     image, prior = (all_scores.amax(-1) > score_thr).nonzero(as_tuple=True)
     boxes = _decode(bbox_coder, priors[prior], bbox_pred[image, prior], image, batch_img_metas)

@@ -5,16 +5,20 @@ import sys
 
 import pytest
 import torch
-from golden import load, make_state_dict
+import torch.nn.functional as F
+from golden import load, make_input, make_state_dict
+from mmdet.datasets import CocoDataset
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 
+from mmdet_mobilenext.checkpoints.class_rows import CLASS_SETS
 from mmdet_mobilenext.checkpoints.convert import (
     SOURCES,
     convert_checkpoint,
     convert_state_dict,
 )
+from mmdet_mobilenext.checkpoints.publish import publish_checkpoint
 from mmdet_mobilenext.checkpoints.safe_loading import UnsafeCheckpointError
 from mmdet_mobilenext.checkpoints.sources.houqb_detector import background_last
 from mmdet_mobilenext.checkpoints.strict import CheckpointKeyError
@@ -108,7 +112,7 @@ def test_other_networks_are_refused(source):
 def test_class_channels_are_turned():
     _, state_dict = make_source('mobilenext detector')
     converted, info = convert_state_dict(state_dict, 'houqb-detector')
-    assert info == dict(backbone='mobilenext', num_classes=20)
+    assert info == dict(backbone='mobilenext', num_classes=20, scores='softmax')
     for old, new in (
         ('box_head.predictor.cls_headers.0.conv.3.weight', 'bbox_head.cls_convs.0.1.weight'),
         ('box_head.predictor.cls_headers.5.bias', 'bbox_head.cls_convs.5.0.bias'),
@@ -122,6 +126,79 @@ def test_class_channels_are_turned():
         converted['bbox_head.reg_convs.5.0.bias'],
         state_dict['box_head.predictor.reg_headers.5.bias'],
     )
+
+
+COCO_FILES = {'mobilenext': 'mobilenext', 'mobilenetv2': 'mobilenet_v2'}
+
+
+@pytest.fixture(scope='module', params=COCO_FILES)
+def coco_weights(request):
+    """The authors' weights of COCO: 81 outputs, and four priors on the last level."""
+    shapes = dict(load('models')[COCO_FILES[request.param]]['state_dict'])
+    for key, shape in shapes.items():
+        priors = 4 if '_headers.5.' in key else 6
+        for branch, rows in (('cls', 81), ('reg', 4)):
+            is_prediction = '.conv.3.' in key or '_headers.5.' in key
+            if f'.{branch}_headers.' in key and is_prediction:
+                shapes[key] = [priors * rows, *shape[1:]]
+    return request.param, make_state_dict(shapes)
+
+
+def test_coco_detector_fills_the_coco_config(coco_weights, tmp_path, configs):
+    """And with VOC's rows the config that goes on from it."""
+    name, weights = coco_weights
+    source, target = tmp_path / 'authors.pth', tmp_path / 'coco.pth'
+    torch.save(dict(model=weights), source)
+    meta = convert_checkpoint(source, target, scores='sigmoid')
+    assert (meta['backbone'], meta['num_classes'], meta['scores']) == (name, 80, 'sigmoid')
+    assert meta['dropped'].startswith('output 80 of each prior (counted from 0)')
+    assert meta['dataset_meta']['classes'] == CocoDataset.METAINFO['classes']
+    published = publish_checkpoint(target, tmp_path / 'voc.pth', classes=CLASS_SETS['voc'])
+    for variant, path in (('coco', target), ('coco2voc', published)):
+        detector = MODELS.build(Config.fromfile(configs / f'ssdlite_{name}_{variant}.py').model)
+        load_checkpoint(detector, str(path), strict=True)
+
+
+@torch.inference_mode()
+def test_coco_detector_predicts_the_authors_scores(coco_weights, configs):
+    """Output k - 1 is class k: without a background, nothing is moved."""
+    name, weights = coco_weights
+    detector = MODELS.build(Config.fromfile(configs / f'ssdlite_{name}_coco.py').model).eval()
+    detector.load_state_dict(convert_state_dict(weights, scores='sigmoid')[0])
+    features = detector.extract_feat(make_input(320))
+    for level, (feature, scores) in enumerate(
+        zip(features, detector.bbox_head(features)[0], strict=True)
+    ):
+        prefix = f'box_head.predictor.cls_headers.{level}'
+        if level < 5:  # depthwise, norm and ReLU6 before the prediction
+            feature = detector.bbox_head.cls_convs[level][0](feature)
+            prefix = f'{prefix}.conv.3'
+        theirs = F.conv2d(feature, weights[f'{prefix}.weight'], weights[f'{prefix}.bias'])
+        torch.testing.assert_close(
+            scores.unflatten(1, (-1, 80)), theirs.unflatten(1, (-1, 81))[:, :, :80]
+        )
+
+
+def test_coco_detector_with_softmax(coco_weights):
+    """With MultiBox loss the 81 outputs are background and classes."""
+    name, weights = coco_weights
+    converted, info = convert_state_dict(weights, scores='softmax')
+    assert info == dict(backbone=name, num_classes=80, scores='softmax')
+    key = 'box_head.predictor.cls_headers.5.bias'
+    before, after = weights[key].reshape(4, 81), converted['bbox_head.cls_convs.5.0.bias']
+    assert torch.equal(after.reshape(4, 81), before.roll(-1, dims=1))
+
+
+def test_coco_detector_needs_to_be_told(coco_weights, tmp_path):
+    _, weights = coco_weights
+    torch.save(weights, tmp_path / 'authors.pth')
+    with pytest.raises(ValueError, match=r'81 outputs .* 4 boxes .* pass --scores sigmoid for 80'):
+        convert_checkpoint(tmp_path / 'authors.pth', tmp_path / 'coco.pth')
+    assert not (tmp_path / 'coco.pth').exists()
+    with pytest.raises(ValueError, match=r"one of \('softmax', 'sigmoid'\), but received 'focal'"):
+        convert_state_dict(weights, scores='focal')
+    with pytest.raises(ValueError, match=r"--scores is for detectors, but the source is 'timm"):
+        convert_state_dict(weights, 'timm-mobilenetv2', scores='sigmoid')
 
 
 def test_background_last_twice_more_is_the_identity():
@@ -245,6 +322,8 @@ def test_tool(houqb_file, tmp_path, root, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run(houqb_file, 'out.pth', '--source', 'houqb-detector')
     assert 'source_sha256' in capsys.readouterr().out
+    run(houqb_file, 'focal.pth', '--scores', 'sigmoid')
+    assert '  dropped: output 20 of each prior' in capsys.readouterr().out
     run(houqb_file, 'again.pth')  # recognised
     assert '  source: houqb-detector' in capsys.readouterr().out
     torch.save(dict(model={'features.0.0.weight': Payload()}), houqb_file)

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
 from small_voc import ROOT, run_tool
 
 from mmdet_mobilenext.checkpoints.class_rows import CLASS_SETS, select_classes
@@ -55,6 +57,36 @@ def test_scores_of_the_kept_classes_are_those_of_coco(coco_detector, tmp_path):
         assert torch.equal(level, expected)
 
 
+@torch.inference_mode()
+def test_scores_without_background_keep_their_rows(configs):
+    """A detector of the focal loss, with other priors on the last level."""
+    coco, voc = (
+        MODELS.build(Config.fromfile(configs / f'ssdlite_mobilenetv2_{name}.py').model.bbox_head)
+        for name in ('coco', 'coco2voc')
+    )
+    weights = {f'bbox_head.{k}': v for k, v in coco.state_dict().items()}
+    selected = select_classes(weights, COCO, VOC)
+    voc.load_state_dict({k.removeprefix('bbox_head.'): v for k, v in selected.items()})
+    coco.eval(), voc.eval()
+    features = tuple(torch.rand(1, c, 2, 2) for c in coco.in_channels)
+    rows = [COCO.index(c) for c in ('bird', 'person')]
+    for level, expected in zip(voc(features)[0], coco(features)[0], strict=True):
+        own = level.unflatten(1, (-1, 20))[:, :, [VOC.index('bird'), VOC.index('person')]]
+        torch.testing.assert_close(own, expected.unflatten(1, (-1, 80))[:, :, rows])
+
+
+def test_rows_that_may_be_with_or_without_background_need_the_boxes():
+    """Six rows are three priors of two classes, or two of them with a background."""
+    key = 'bbox_head.cls_convs.0.0.bias'
+    weights = {key: torch.arange(6.0)}
+    with pytest.raises(ValueError, match=r'6 rows, which may be .* is missing'):
+        select_classes(weights, ['cat', 'dog'], ['dog'])
+    for priors, expected in ((3, [1, 3, 5]), (2, [1, 2, 4, 5])):
+        boxes = {key.replace('cls', 'reg'): torch.zeros(priors * 4)}
+        selected = select_classes(weights | boxes, ['cat', 'dog'], ['dog'])
+        assert selected[key].tolist() == expected
+
+
 def test_what_only_resuming_needs_is_left_out(tmp_path):
     weights = {'conv.weight': torch.ones(2)}
     source = checkpoint_file(tmp_path / 'epoch_3.pth', weights, message_hub={}, param_schedulers=[])
@@ -87,7 +119,7 @@ def test_class_that_was_not_trained_is_named(classes, message):
 
 
 def test_detector_with_other_rows_is_refused():
-    with pytest.raises(ValueError, match='125 rows, which is no multiple of 80 classes'):
+    with pytest.raises(ValueError, match='125 rows, which are not those of 80 classes'):
         select_classes({'bbox_head.cls_convs.0.0.bias': torch.zeros(125)}, COCO, VOC)
     with pytest.raises(ValueError, match='no layer predicts classes'):
         select_classes({'conv.weight': torch.zeros(1)}, COCO, VOC)

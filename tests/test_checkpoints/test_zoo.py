@@ -22,6 +22,7 @@ from small_voc import ROOT
 
 from mmdet_mobilenext.checkpoints.convert import SOURCES, sha256_of
 from mmdet_mobilenext.checkpoints.key_map import mobilenext_map
+from mmdet_mobilenext.checkpoints.sources.houqb_detector import SCORES
 from mmdet_mobilenext.checkpoints.strict import CheckpointKeyError
 from mmdet_mobilenext.checkpoints.zoo import (
     WeightsError,
@@ -85,6 +86,7 @@ class TestIndex:
             assert entry.config.is_file(), entry.name
             assert entry.initialises is None or entry.initialises.is_file(), entry.name
             assert entry.converter in SOURCES, entry.name
+            assert entry.scores in (None, *SCORES), entry.name
             digits = (entry.known_hash or '').rpartition(':')[2]
             assert digits in entry.url, f'{entry.name}: the prefix is that of the file name'
 
@@ -266,6 +268,20 @@ class TestFetch:
         path = fetch_weights(entry, tmp_path / 'w', source)
         assert [f.problem for f in verify_weights(index, tmp_path / 'w')] == ['']
         assert f'tools/test.py configs/{entry.config.name} {path}' in how_to_use(entry, path)
+
+    def test_released_coco_detector(self, index, tmp_path):
+        """The index tells that its scores are sigmoids, which the file does not."""
+        weights = make_state_dict(load('models')['mobilenet_v2']['state_dict'])
+        for key, value in weights.items():
+            priors, is_last = (4, True) if '_headers.5.' in key else (6, '.conv.3.' in key)
+            if is_last and 'box_head' in key:
+                rows = priors * (81 if 'cls_headers' in key else 4)
+                weights[key] = value[:1].expand(rows, *value.shape[1:])
+        torch.save(dict(model=weights), tmp_path / 'authors.pth')
+        entry = index['ssdlite_mobilenetv2_coco']
+        path = fetch_weights(entry, tmp_path / 'w', tmp_path / 'authors.pth')
+        assert torch.load(path)['meta']['scores'] == 'sigmoid'
+        assert [f.problem for f in verify_weights(index, tmp_path / 'w')] == ['']
 
     def test_how_to_use(self, index, monkeypatch, tmp_path):
         monkeypatch.chdir(tmp_path)

@@ -14,11 +14,11 @@ from mmengine.registry import init_default_scope
 from small_voc import ROOT
 
 
-def build(sync_num_pos):
+def build(variant, sync_num_pos):
     import mmdet_mobilenext  # noqa: F401
 
     init_default_scope('mmdet')
-    cfg = Config.fromfile(ROOT / 'configs' / 'ssdlite_mobilenext_voc.py').model
+    cfg = Config.fromfile(ROOT / 'configs' / f'ssdlite_mobilenext_{variant}.py').model
     cfg.backbone.init_cfg = None  # also without ImageNet weights in their place
     cfg.backbone.norm_eval = True
     cfg.bbox_head.sync_num_pos = sync_num_pos
@@ -46,7 +46,7 @@ def losses_and_gradient(detector, inputs, data_samples):
     return {k: v.detach() for k, v in losses.items()}, grads
 
 
-def work(rank, store, sync_num_pos, out):
+def work(rank, store, variant, sync_num_pos, out):
     torch.set_num_threads(1)
     os.environ['GLOO_SOCKET_IFNAME'] = 'lo'
     dist.init_process_group(
@@ -57,7 +57,7 @@ def work(rank, store, sync_num_pos, out):
         timeout=timedelta(seconds=120),
     )
     # No find_unused_parameters: a parameter without gradient would hang or raise.
-    detector = build(sync_num_pos)
+    detector = build(variant, sync_num_pos)
     ddp = torch.nn.parallel.DistributedDataParallel(LossOf(detector))
     inputs, data_samples = batch()
     part = slice(2 * rank, 2 * rank + 2)
@@ -90,12 +90,15 @@ class LossOf(torch.nn.Module):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize('sync_num_pos', [True, False])
-def test_two_processes_equal_one_with_the_double_batch(tmp_path, sync_num_pos):
+@pytest.mark.parametrize(
+    ('variant', 'sync_num_pos'), [('voc', True), ('voc', False), ('coco', True)]
+)
+def test_two_processes_equal_one_with_the_double_batch(tmp_path, variant, sync_num_pos):
+    """With softmax, and with the focal loss, which also counts what an image without boxes has."""
     out = tmp_path / 'out.pth'
-    mp.spawn(work, args=(tmp_path / 'store', sync_num_pos, out), nprocs=2)
+    mp.spawn(work, args=(tmp_path / 'store', variant, sync_num_pos, out), nprocs=2)
     two = torch.load(out)
-    detector = build(sync_num_pos)
+    detector = build(variant, sync_num_pos)
     losses, grads = losses_and_gradient(detector, *batch())
     equal = [
         two['losses'][key].item() == pytest.approx(value.item(), rel=1e-5)

@@ -17,8 +17,10 @@ TEST_CFG = ConfigDict(
 )
 
 
-def small_head(num_classes=5, clip_border=False, levels=LEVELS, assigner=None, means=None):
-    """Six priors a cell; levels are the cells along a side of 64 pixels."""
+def small_head(
+    num_classes=5, clip_border=False, levels=LEVELS, assigner=None, means=None, ratios=None, **cfg
+):
+    """Six priors a cell unless ratios say other; levels are the cells along 64 pixels."""
     count = len(levels)
     sizes = [20 + 14 * i for i in range(count + 1)]
     return MODELS.build(
@@ -31,7 +33,7 @@ def small_head(num_classes=5, clip_border=False, levels=LEVELS, assigner=None, m
                 strides=[SIDE // n for n in levels],
                 min_sizes=sizes[:-1],
                 max_sizes=sizes[1:],
-                ratios=[[2, 3]] * count,
+                ratios=ratios or [[2, 3]] * count,
                 input_size=SIDE,
             ),
             bbox_coder=dict(
@@ -42,6 +44,7 @@ def small_head(num_classes=5, clip_border=False, levels=LEVELS, assigner=None, m
             ),
             train_cfg=dict(assigner=assigner or dict(type='BatchMaxIoUAssigner')),
             test_cfg=TEST_CFG,
+            **cfg,
         )
     )
 

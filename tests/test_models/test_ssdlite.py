@@ -378,5 +378,5 @@ def test_bfloat16_autocast_trains_and_predicts(detectors):
 def test_sigmoid_loss_is_refused(detector_cfg):
     cfg = detector_cfg['mobilenext'].bbox_head.copy()
     cfg.loss_cls = dict(type='CrossEntropyLoss', use_sigmoid=True)
-    with pytest.raises(ValueError, match='must not use a sigmoid'):
+    with pytest.raises(ValueError, match='must not use a sigmoid unless it is FocalLoss'):
         MODELS.build(cfg)

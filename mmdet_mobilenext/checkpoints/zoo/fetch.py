@@ -253,7 +253,7 @@ def _convert(entry: WeightsEntry, source: Path, target: Path) -> None:
     with work_folder(target) as work:
         work.mkdir()
         converted = work / target.name
-        convert_checkpoint(source, converted, entry.converter)
+        convert_checkpoint(source, converted, entry.converter, scores=entry.scores)
         check_fits(entry, converted)
         os.replace(converted, target)
 

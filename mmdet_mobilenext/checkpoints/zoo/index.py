@@ -45,6 +45,8 @@ class WeightsEntry:
         mirrors (tuple[str, ...]): Other addresses of the same file.
         manual (bool): Whether ``url`` is such a page.
         converter (str): A key of ``checkpoints.convert.SOURCES``.
+        scores (str, optional): ``'softmax'`` or ``'sigmoid'``, of a detector whose file does not
+            tell; None otherwise.
         sha256 (str): 64 digits, ``'prefix '`` and the digits that are known, or ``'unverified'``.
         license (str): Licence of the place that holds the file.
         source (str): Page that tells of it.
@@ -61,6 +63,7 @@ class WeightsEntry:
     mirrors: tuple[str, ...]
     manual: bool
     converter: str
+    scores: str | None
     sha256: str
     license: str
     source: str
@@ -148,6 +151,7 @@ def _entry(model: Mapping[str, Any], file: Path, root: Path) -> WeightsEntry:
         mirrors=tuple(model.get('Mirrors') or ()),
         manual=download == 'manual',
         converter=model['Converter'],
+        scores=model.get('Scores'),
         sha256=sha256,
         license=model['License'],
         source=model['Source'],
