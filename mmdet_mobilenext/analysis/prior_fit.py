@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Priors for the objects of a data set of one's own, by k-means with the IoU as distance.
+
+The distance is that of YOLOv2 (https://arxiv.org/abs/1612.08242, section 2) and of mmdet's
+``optimize_anchors.py``. That tool hands out boxes for YOLO; here clusters become what
+``SSDLitePriorGenerator`` takes, min and max sizes and ratios of each level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmdet.structures.bbox import bbox_overlaps
+from torch import Tensor
+
+from mmdet_mobilenext.engine.environment import OptionError
+
+__all__ = ['config_lines', 'fit_priors', 'iou_kmeans']
+
+
+def _centred(sizes: Tensor) -> Tensor:
+    return torch.cat([-sizes / 2, sizes / 2], 1)
+
+
+def iou_kmeans(sizes: Tensor, num_clusters: int, seed: int = 0, iters: int = 300) -> Tensor:
+    """Cluster widths and heights; the distance is 1 - IoU of boxes with one centre.
+
+    Starts as k-means++ does. A centre is the geometric mean of its boxes, of which a twice and a
+    half as large one is a square root as far away.
+
+    Args:
+        sizes (Tensor): (G, 2), widths and heights, positive.
+        num_clusters (int): Clusters.
+        seed (int): Seed of the start. Defaults to 0.
+        iters (int): Most iterations. Defaults to 300.
+
+    Returns:
+        Tensor: (num_clusters, 2), sorted by area; the ones with the best mean IoU that were met.
+
+    Raises:
+        OptionError: If there are fewer different boxes than clusters.
+
+    Example:
+        >>> sizes = torch.tensor([[10., 10.], [11., 10.], [40., 80.], [40., 82.]])
+        >>> iou_kmeans(sizes, 2).round().tolist()
+        [[10.0, 10.0], [40.0, 81.0]]
+    """
+    if len(sizes.unique(dim=0)) < num_clusters:
+        raise OptionError(
+            f'{num_clusters} clusters need at least as many different boxes, but there are '
+            f'{len(sizes.unique(dim=0))}: take more images or fewer levels'
+        )
+    generator = torch.Generator().manual_seed(seed)
+    boxes = _centred(sizes)
+    centres = sizes[torch.randint(len(sizes), (1,), generator=generator)]
+    while len(centres) < num_clusters:
+        far = (1 - bbox_overlaps(boxes, _centred(centres)).amax(1)).clamp(min=0) ** 2
+        centres = torch.cat([centres, sizes[far.multinomial(1, generator=generator)]])
+    best, best_iou, before = centres, -1.0, None
+    for _ in range(iters):
+        iou, nearest = bbox_overlaps(boxes, _centred(centres)).max(1)
+        if iou.mean().item() > best_iou:
+            best, best_iou = centres, iou.mean().item()
+        if before is not None and torch.equal(nearest, before):
+            break
+        before = nearest
+        centres = torch.stack(
+            [
+                sizes[nearest == k].log().mean(0).exp() if (nearest == k).any() else centres[k]
+                for k in range(num_clusters)
+            ]
+        )
+    return best[best.prod(1).argsort()]
+
+
+def fit_priors(
+    sizes: Tensor,
+    strides: Sequence[tuple[int, int]],
+    num_ratios: Sequence[int],
+    size: tuple[int, int],
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Fit min and max sizes and ratios of each level.
+
+    The generator has each ratio lying and standing, so boxes are clustered by their longer and
+    shorter side. There is a cluster for each level; the root of its area is the level's min size,
+    not below the level's stride: smaller priors would leave gaps. The max size is the next level's
+    min size, that of the last level the input's. Ratios are clustered among the objects of the
+    level, in the same way.
+
+    Args:
+        sizes (Tensor): (G, 2), widths and heights of objects in pixels of the input.
+        strides (Sequence[tuple[int, int]]): Strides (w, h) of the levels in pixels.
+        num_ratios (Sequence[int]): Ratios of each level; with as many as before the head's
+            channels stay what they are.
+        size (tuple[int, int]): Height and width of the input in pixels.
+        seed (int): Seed of the clustering. Defaults to 0.
+
+    Returns:
+        dict: Config of an ``SSDLitePriorGenerator``.
+
+    Raises:
+        OptionError: If there are too few objects.
+
+    Example:
+        >>> sizes = torch.rand(200, 2, generator=torch.Generator().manual_seed(0)) * 100 + 20
+        >>> priors = fit_priors(sizes, [(16, 16), (32, 32)], [1, 1], (128, 128))
+        >>> priors['strides'], len(priors['min_sizes']), priors['max_sizes'][-1]
+        ([16, 32], 2, 128)
+    """
+    folded = torch.stack([sizes.amax(1), sizes.amin(1)], 1)
+    centres = iou_kmeans(folded, len(strides), seed)
+    levels = bbox_overlaps(_centred(folded), _centred(centres)).argmax(1)
+    least = torch.tensor([float(min(stride)) for stride in strides])
+    min_sizes = torch.maximum(centres.prod(1).sqrt(), least).round().int().tolist()
+    for level in range(1, len(min_sizes)):  # sizes rise from level to level
+        min_sizes[level] = max(min_sizes[level], min_sizes[level - 1] + 1)
+    ratios = []
+    for level, count in enumerate(num_ratios):
+        mine = folded[levels == level]
+        ratio = (mine[:, 0] / mine[:, 1]).clamp(min=1.1)
+        # of boxes with one height the IoU is that of their ratios
+        shapes = torch.stack([ratio, torch.ones_like(ratio)], 1)
+        found = iou_kmeans(shapes, count, seed)[:, 0].tolist() if count else []
+        ratios.append([round(value, 1) for value in found])
+    return dict(
+        type='SSDLitePriorGenerator',
+        input_size=size[0] if size[0] == size[1] else tuple(size[::-1]),
+        strides=[w if w == h else (w, h) for w, h in strides],
+        min_sizes=min_sizes,
+        max_sizes=[*min_sizes[1:], max(*size, min_sizes[-1] + 1)],
+        ratios=ratios,
+    )
+
+
+def config_lines(priors: dict[str, Any]) -> str:
+    """The lines of a config that make these priors.
+
+    Args:
+        priors (dict): Of :func:`fit_priors`.
+
+    Returns:
+        str: Python, to be pasted into a config that inherits the rest.
+
+    Example:
+        >>> print(config_lines(dict(strides=[8], min_sizes=[16], ratios=[[2.0, 3.5]])))
+        model = dict(
+            bbox_head=dict(
+                anchor_generator=dict(
+                    strides=[8],
+                    min_sizes=[16],
+                    ratios=[[2.0, 3.5]],
+                )
+            )
+        )
+    """
+    values = [f'            {key}={value!r},' for key, value in priors.items()]
+    opened = ['model = dict(', '    bbox_head=dict(', '        anchor_generator=dict(']
+    return '\n'.join([*opened, *values, '        )', '    )', ')'])
