@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from mmdet.models.task_modules import AnchorGenerator
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.hub import get_config
@@ -23,7 +24,15 @@ from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.engine.environment import OptionError
 from mmdet_mobilenext.engine.run_header_hook import input_shape_of
 
-__all__ = ['LevelPriors', 'build_detector', 'dense_head', 'input_size', 'priors_of', 'read_config']
+__all__ = [
+    'LevelPriors',
+    'build_detector',
+    'dense_head',
+    'input_size',
+    'prior_generator_of',
+    'priors_of',
+    'read_config',
+]
 
 
 def read_config(name: str, cfg_options: Mapping[str, Any] | None = None) -> Config:
@@ -158,6 +167,26 @@ bbox_head nor rpn_head: what was asked for needs a detector with priors (anchors
         f'{type(model).__name__} has no head with priors, neither bbox_head nor rpn_head: what was '
         'asked for needs a detector with priors (anchors)'
     )
+
+
+def prior_generator_of(model: nn.Module) -> AnchorGenerator | None:
+    """Priors of a detector, if they are boxes.
+
+    Args:
+        model (nn.Module): Any model.
+
+    Returns:
+        AnchorGenerator | None: None if it has no head with priors, or its priors are points.
+
+    Example:
+        >>> prior_generator_of(nn.Module()) is None
+        True
+    """
+    try:
+        generator = dense_head(model).prior_generator
+    except OptionError:
+        return None
+    return generator if isinstance(generator, AnchorGenerator) else None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ __all__ = ['ORDERS', 'comparison_table', 'cost_table', 'memory_table']
 ORDERS = ('model', 'parameters', 'madds', 'saved')
 """Orders of a table; all but the first begin with the largest."""
 MB = 10**6
+SUM = 'sum'
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -32,6 +33,15 @@ def _share(value: int, total: int) -> str:
 
 def _million(value: int) -> str:
     return f'{value / MB:,.2f}'
+
+
+def _sum(costs: Costs) -> ModuleCost:
+    return ModuleCost(SUM, '', costs.parameters, costs.madds, costs.saved)
+
+
+def _madds(row: ModuleCost) -> str:
+    # that of the model to the last digit: it is compared with published counts
+    return f'{row.madds:,}' if row.name == SUM else _million(row.madds)
 
 
 def cost_table(
@@ -82,7 +92,7 @@ def cost_table(
         sums = {key: sum(getattr(row, key) for row in left) for key in ('parameters', 'madds')}
         saved = sum(row.saved for row in left)
         rows = [*rows[:top], ModuleCost(f'({len(left)} more)', **sums, saved=saved)]
-    total = ModuleCost('sum', '', costs.parameters, costs.madds, costs.saved)
+    total = _sum(costs)
     for row in [*rows, total]:
         if row is total:
             table.add_section()
@@ -92,7 +102,7 @@ def cost_table(
             'x'.join(map(str, row.output)),
             f'{row.parameters:,}',
             _share(row.parameters, costs.parameters),
-            f'{row.madds:,}' if row is total else _million(row.madds),
+            _madds(row),
             _share(row.madds, costs.madds),
             _million(row.saved),
         )
@@ -120,21 +130,23 @@ def comparison_table(names: Sequence[str], models: Sequence[Costs], depth: int =
     table = _table(title, 'module', *columns)
     found = [{row.name: row for row in costs.at_depth(depth)} for costs in models]
     rows = list(dict.fromkeys(name for rows in found for name in rows))
-    sums = [ModuleCost('sum', '', c.parameters, c.madds, c.saved) for c in models]
-    for name in [*rows, 'sum']:
-        if name == 'sum':
+    sums = [_sum(costs) for costs in models]
+    for name in [*rows, SUM]:
+        if name == SUM:
             table.add_section()
-        pair = sums if name == 'sum' else [rows.get(name) for rows in found]
+        pair = sums if name == SUM else [rows.get(name) for rows in found]
         table.add_row(
             name,
             *('-' if row is None else f'{row.parameters:,}' for row in pair),
-            *('-' if row is None else _million(row.madds) for row in pair),
+            *('-' if row is None else _madds(row) for row in pair),
             *('-' if row is None else _million(row.saved) for row in pair),
         )
     return table
 
 
-def memory_table(names: Sequence[str], peaks: Sequence[PeakMemory], batches: Sequence[int]) -> Table:
+def memory_table(
+    names: Sequence[str], peaks: Sequence[PeakMemory], batches: Sequence[int]
+) -> Table:
     """Estimated peaks of memory, models side by side.
 
     Args:
