@@ -12,12 +12,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmdet.registry import TASK_UTILS
 from mmdet.structures.bbox import bbox_overlaps
+from mmengine.config import Config
 from torch import Tensor
 
 from mmdet_mobilenext.engine.environment import OptionError
+from mmdet_mobilenext.models import SSDLitePriorGenerator
 
-__all__ = ['config_lines', 'fit_priors', 'iou_kmeans']
+from .coverage import SIZE_EDGES, assigner_of, measure_coverage
+from .coverage_report import coverage_summary
+from .detectors import LevelPriors, build_detector, dense_head, input_size, priors_of
+from .objects import annotated_objects, augmented_objects
+
+__all__ = ['compare_priors', 'config_lines', 'fit_priors', 'iou_kmeans']
 
 
 def _centred(sizes: Tensor) -> Tensor:
@@ -133,6 +141,57 @@ def fit_priors(
         max_sizes=[*min_sizes[1:], max(*size, min_sizes[-1] + 1)],
         ratios=ratios,
     )
+
+
+def compare_priors(
+    cfg: Config,
+    on: str = 'augmented',
+    held_out: str = 'val',
+    number: int | None = None,
+    seed: int = 0,
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Fit priors to the training objects, and compare them with the config's on other images.
+
+    Args:
+        cfg (Config): Config of a detector with an ``SSDLitePriorGenerator``.
+        on (str): Fit to objects as ``'annotated'`` or as ``'augmented'``.
+            Defaults to ``'augmented'``.
+        held_out (str): ``'val'`` or ``'test'``, the set to compare on. Defaults to ``'val'``.
+        number (int, optional): Images of each set. Defaults to None, all.
+        seed (int): Seed of images, augmentation and clusters. Defaults to 0.
+
+    Returns:
+        tuple[dict, dict[str, dict]]: Config of the fitted priors, and what
+        :func:`~.coverage_report.coverage_summary` says of the ``'config'`` and the ``'fitted'``
+        ones.
+
+    Raises:
+        DataCheckError, OptionError: If data are missing, or the priors are of another kind.
+    """
+    size = input_size(cfg)
+    model = build_detector(cfg)
+    generator = dense_head(model).prior_generator
+    if type(generator) is not SSDLitePriorGenerator:
+        raise OptionError(
+            f'priors are fitted for an SSDLitePriorGenerator, but received a '
+            f'{type(generator).__name__}'
+        )
+    old = priors_of(model, size)
+    if on == 'augmented':
+        objects = augmented_objects(cfg, number, seed)
+    else:
+        objects = annotated_objects(cfg, 'train', size, number, seed)
+    num_ratios = [(count - 2) // 2 for count in generator.num_base_priors]
+    fitted = fit_priors(objects.sizes, generator.strides, num_ratios, size, seed)
+    grids = TASK_UTILS.build(fitted).grid_priors(old.cells, device='cpu')
+    new = LevelPriors(torch.cat(grids), old.levels, old.cells, size)
+    others = annotated_objects(cfg, held_out, size, number, seed)
+    assigner = assigner_of(cfg)
+    summaries = {
+        name: coverage_summary(others, measure_coverage(priors, others, assigner), SIZE_EDGES)
+        for name, priors in (('config', old), ('fitted', new))
+    }
+    return fitted, summaries
 
 
 def config_lines(priors: dict[str, Any]) -> str:

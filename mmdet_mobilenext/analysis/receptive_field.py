@@ -72,6 +72,12 @@ class EffectiveField:
         """float: Root of the number of pixels whose gradient is 4.55 % of the largest or more."""
         return math.sqrt((self.gradient >= THRESHOLD).sum().item())
 
+    @property
+    def centre(self) -> tuple[float, float]:
+        """tuple[float, float]: Mean place (x, y) of these pixels."""
+        rows, columns = torch.nonzero(self.gradient >= THRESHOLD, as_tuple=True)
+        return columns.float().mean().item() + 0.5, rows.float().mean().item() + 0.5
+
 
 def detector_maps(model: nn.Module) -> Callable[[Tensor], dict[str, Tensor]]:
     """All feature maps of a detector that are of interest.

@@ -41,6 +41,13 @@ def prior_sizes(generator: AnchorGenerator | None) -> list[tuple[float, float]]:
     return found
 
 
+def _first_centre(generator: AnchorGenerator, level: int) -> tuple[float, float]:
+    """Centre (x, y) of the priors of cell 0."""
+    anchors = generator.base_anchors[level]
+    x, y = ((anchors[:, :2] + anchors[:, 2:]) / 2).mean(0).tolist()
+    return round(x, 3), round(y, 3)
+
+
 def _level(name: str) -> int | None:
     """The level that a map of the neck or the head is."""
     kind, number = name.rsplit(' ', 1)
@@ -84,13 +91,8 @@ def field_table(
         row.append(f'{field.offset:g}')
         level = _level(name)
         if sizes and level is not None:
-            stride = generator.strides[level][0]
-            centre = (
-                generator.centers[level][0]
-                if generator.centers
-                else (generator.center_offset * stride)
-            )
-            row += [str(stride), f'{centre:g}', f'{sizes[level][0]:.0f} to {sizes[level][1]:.0f}']
+            row += [str(generator.strides[level][0]), f'{_first_centre(generator, level)[0]:g}']
+            row.append(f'{sizes[level][0]:.0f} to {sizes[level][1]:.0f}')
         table.add_row(*row)
     return table
 
@@ -131,28 +133,26 @@ def field_figure(
         axes.imshow(
             shown.gradient.sqrt(), cmap='gray_r', vmin=0, vmax=1, extent=(0, width, height, 0)
         )
-        x, y = field.centre(shown.cell[1]), field.centre(shown.cell[0])
-        frames = [('theoretical', field.size, '-'), ('effective', shown.size, '-')]
+        row, column = shown.cell
+        frames = [
+            ('effective field', shown.size, shown.centre, '-'),
+            ('theoretical field', field.size, (field.centre(column), field.centre(row)), '-'),
+        ]
         level = _level(name)
         if sizes and level is not None:
-            frames += [
-                ('smallest prior', sizes[level][0], '--'),
-                ('largest prior', sizes[level][1], ':'),
-            ]
-        for (label, side, style), colour in zip(frames, MODEL_COLOURS, strict=False):
-            handles[label] = axes.add_patch(
-                Rectangle(
-                    (x - side / 2, y - side / 2),
-                    side,
-                    side,
-                    fill=False,
-                    edgecolor=colour,
-                    linestyle=style,
-                    linewidth=1.8,
-                )
-            )
+            stride = generator.strides[level]
+            centre = _first_centre(generator, level)
+            place = (centre[0] + column * stride[0], centre[1] + row * stride[1])
+            frames.append(('smallest prior', sizes[level][0], place, '--'))
+            frames.append(('largest prior', sizes[level][1], place, ':'))
+        for (label, side, (x, y), style), colour in zip(frames, MODEL_COLOURS, strict=False):
+            if side > max(height, width):
+                continue  # all of the image
+            frame = Rectangle((x - side / 2, y - side / 2), side, side, fill=False, linewidth=1.8)
+            frame.set(edgecolor=colour, linestyle=style)
+            handles[label] = axes.add_patch(frame)
         axes.set(xlim=(0, width), ylim=(height, 0))
-        axes.set_title(f'{name}: {field.size} / {shown.size:.0f} px', fontsize=10)
+        axes.set_title(f'{name}: effective {shown.size:.0f}, theory {field.size} px', fontsize=10)
         axes.tick_params(labelsize=8)
     figure.legend(handles.values(), handles, loc='outside upper center', ncols=4, frameon=False)
     return figure
