@@ -87,6 +87,8 @@ def build_detector(cfg: Config, checkpoint: str | None = None) -> nn.Module:
         FileNotFoundError: If there is no such checkpoint.
 
     Example:
+        >>> from mmdet_mobilenext.benchmark.speed.lineup import be_quiet
+        >>> be_quiet()
         >>> build_detector(Config(dict(model=dict(type='MobileNeXt', out_indices=(0,))))).layers
         ['layer1']
     """

@@ -120,6 +120,13 @@ def detector_maps(model: nn.Module) -> Callable[[Tensor], dict[str, Tensor]]:
 def _averaging(model: nn.Module) -> nn.Module:
     """A copy in which every weight is positive, so that no path cancels another."""
     model = copy.deepcopy(model).float().eval()
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.MaxPool2d):  # its gradient has the largest value alone
+                average = nn.AvgPool2d(
+                    child.kernel_size, child.stride, child.padding, child.ceil_mode
+                )
+                setattr(parent, name, average)
     for module in model.modules():
         if isinstance(module, (_ConvNd, nn.Linear)):
             weight = module.weight.data
