@@ -104,7 +104,8 @@ def build_detector(cfg: Config, checkpoint: str | None = None) -> nn.Module:
             f'{checkpoint} and the model of the config'
         )
         model.load_state_dict(weights, strict=False)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def input_size(cfg: Config, size: Sequence[int] | None = None) -> tuple[int, int]:

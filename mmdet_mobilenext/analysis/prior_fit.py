@@ -154,8 +154,8 @@ def refine_priors(
     priors: dict[str, Any],
     objects: Objects,
     old: LevelPriors,
-    evaluations: int = 400,
-    most_objects: int = 1000,
+    evaluations: int = 200,
+    most_objects: int = 400,
 ) -> tuple[dict[str, Any], float]:
     """Move min and max sizes so that more objects have a prior with IoU 0.5.
 
@@ -166,8 +166,8 @@ def refine_priors(
         priors (dict): Config of an ``SSDLitePriorGenerator`` to start from.
         objects (Objects): Objects to cover.
         old (LevelPriors): Tells the cells of the levels.
-        evaluations (int): Most sets of priors to try. Defaults to 400.
-        most_objects (int): Objects to look at, evenly spread. Defaults to 1000.
+        evaluations (int): Most sets of priors to try. Defaults to 200.
+        most_objects (int): Objects to look at, evenly spread. Defaults to 400.
 
     Returns:
         tuple[dict, float]: Config of the priors with sizes in whole pixels, and the mean of what

@@ -119,7 +119,8 @@ def detector_maps(model: nn.Module) -> Callable[[Tensor], dict[str, Tensor]]:
 
 def _averaging(model: nn.Module) -> nn.Module:
     """A copy in which every weight is positive, so that no path cancels another."""
-    model = copy.deepcopy(model).float().eval()
+    model = copy.deepcopy(model).float()
+    model.eval()  # not in one line: that of mmdet's MobileNetV2 gives nothing back
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.MaxPool2d):  # its gradient has the largest value alone

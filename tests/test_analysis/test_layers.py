@@ -143,7 +143,7 @@ def test_tables_sort_cut_and_compare(root):
 
 def test_wrong_arguments_are_named():
     costs = costs_of(nn.Conv2d(3, 4, 1), (4, 4), training=False)
-    with pytest.raises(OptionError, match="must be one of .* received 'size'"):
+    with pytest.raises(OptionError, match="received 'size'"):
         cost_table('a', costs, order='size')
     with pytest.raises(OptionError, match='depth must be 1 or more, but received 0'):
         cost_table('a', costs, depth=0)
