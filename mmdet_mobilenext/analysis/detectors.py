@@ -221,13 +221,15 @@ def priors_of(model: nn.Module, size: tuple[int, int]) -> LevelPriors:
         LevelPriors: In the order of the head.
 
     Raises:
-        OptionError: If its priors are no boxes.
-        ValueError: If the levels do not fit what the priors were made for.
+        OptionError: If its priors are no boxes, or were made for another size.
     """
     generator = dense_head(model).prior_generator
     cells = tuple(tuple(f.shape[-2:]) for f in model.extract_feat(torch.zeros(1, 3, *size)))
     if hasattr(generator, 'check_featmap_sizes'):
-        generator.check_featmap_sizes(cells, size)
+        try:
+            generator.check_featmap_sizes(cells, size)
+        except ValueError as error:
+            raise OptionError(str(error)) from error
     grids = generator.grid_priors(cells, device='cpu')
     if grids[0].shape[-1] != 4:
         raise OptionError(

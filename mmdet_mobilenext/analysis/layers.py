@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmdet_mobilenext.benchmark.speed.batches import make_batch
 from mmdet_mobilenext.engine.complexity import count_parameters
+from mmdet_mobilenext.engine.environment import OptionError
 
 __all__ = ['Costs', 'ModuleCost', 'PeakMemory', 'costs_of', 'peak_memory']
 
@@ -182,6 +183,9 @@ def costs_of(model: nn.Module, size: tuple[int, int], training: bool = True) -> 
     Returns:
         Costs: Of all modules.
 
+    Raises:
+        OptionError: If the model needs more than an image, as detectors of two stages do.
+
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU())
         >>> costs = costs_of(net, (10, 10), training=False)
@@ -196,7 +200,12 @@ def costs_of(model: nn.Module, size: tuple[int, int], training: bool = True) -> 
     forward = model._forward if hasattr(model, '_forward') else model
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as recorder.counter, recorder.watch():
-            forward(image)
+            try:
+                forward(image)
+            except TypeError as error:
+                raise OptionError(
+                    f'{type(model).__name__} does not run on an image alone: {error}'
+                ) from error
         madds = recorder.counter.get_total_flops() // 2
         recorder.counter = None
         saved = _saved_bytes(model, recorder, size) if training else 0

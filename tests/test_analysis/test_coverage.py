@@ -221,3 +221,8 @@ def test_the_tool_writes_a_picture_and_numbers(voc, tmp_path):
     with Image.open(plot) as image:
         pixels = np.asarray(image.convert('L'))
     assert pixels.shape[1] > 1000 and pixels.std() > 10
+
+
+def test_a_size_that_the_priors_were_not_made_for_is_named(demo):
+    with pytest.raises(OptionError, match='made for an input of 128x128'):
+        priors_of(build_detector(demo), (160, 160))

@@ -149,3 +149,9 @@ def test_wrong_arguments_are_named():
         cost_table('a', costs, depth=0)
     with pytest.raises(OptionError, match='number of rows must be 1 or more, but received -1'):
         cost_table('a', costs, top=-1)
+
+
+def test_a_detector_of_two_stages_is_named():
+    cfg = read_config('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
+    with pytest.raises(OptionError, match='FasterRCNN does not run on an image alone'):
+        costs_of(build_detector(cfg), (64, 64), training=False)
