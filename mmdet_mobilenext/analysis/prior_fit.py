@@ -176,7 +176,7 @@ def refine_priors(
     boxes = objects.boxes[:: max(1, len(objects.boxes) // most_objects)]
 
     def with_sizes(logarithms: np.ndarray) -> dict[str, Any]:
-        sizes = [max(1, round(math.exp(value))) for value in logarithms]
+        sizes = [min(max(1, round(math.exp(value))), max(old.size)) for value in logarithms]
         levels = len(sizes) // 2
         return {**priors, 'min_sizes': sizes[:levels], 'max_sizes': sizes[levels:]}
 

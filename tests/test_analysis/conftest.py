@@ -14,8 +14,14 @@ DEMO = str(ROOT / 'configs/ssdlite_mobilenext_demo.py')
 
 @pytest.fixture(scope='session')
 def voc(tmp_path_factory) -> Path:
-    """The set."""
-    return make_small_voc(tmp_path_factory.mktemp('analysis') / 'voc')
+    """The set, with a difficult object in each training image of several."""
+    root = make_small_voc(tmp_path_factory.mktemp('analysis') / 'voc') / 'VOC2007'
+    for name in (root / 'ImageSets/Main/train.txt').read_text().split():
+        path = root / f'Annotations/{name}.xml'
+        text = path.read_text()
+        if text.count('<object>') > 1:
+            path.write_text(text.replace('<difficult>0<', '<difficult>1<', 1))
+    return root.parent
 
 
 @pytest.fixture

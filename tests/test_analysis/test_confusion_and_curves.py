@@ -5,6 +5,7 @@ import csv
 import json
 import pickle
 
+import numpy as np
 import pytest
 from PIL import Image
 from small_voc import run_tool
@@ -86,7 +87,7 @@ def test_curves_of_epochs_and_of_iterations(tmp_path):
     path = tmp_path / 'curves.png'
     save_figure(curve_figure([by_epoch, by_iteration], ['loss', 'mAP'], ['one', 'two']), path)
     with Image.open(path) as image:
-        assert image.size[0] == 880 and len(set(image.convert('RGB').getdata())) > 10
+        assert image.size[0] == 880 and np.asarray(image.convert('L')).std() > 10
 
 
 def test_what_a_kill_made_twice_is_there_once(tmp_path):

@@ -91,9 +91,16 @@ def test_published_mobilenetv2_sees_491_pixels():
     assert fields(model)['tap 0'] == TheoreticalField(491, 32, 0.5)
 
 
+class Gate(nn.Module):
+    """What squeeze and excitation does."""
+
+    def forward(self, x):
+        return x * x.mean((2, 3), keepdim=True)
+
+
 def test_global_pooling_is_named():
     with pytest.raises(OptionError, match='is there global pooling'):
-        fields(nn.Sequential(nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(8)), breadth=16)
+        fields(nn.Sequential(nn.Conv2d(3, 2, 1), Gate()), breadth=4)
 
 
 def test_effective_field_of_one_convolution_is_its_kernel():
@@ -141,7 +148,8 @@ def test_a_detector_its_table_and_its_picture(demo, tmp_path):
     grown = [found[f'prediction {i}'].size - found[f'level {i}'].size for i in range(4)]
     assert grown == [16, 32, 64, 0]
     priors = prior_generator_of(model)
-    assert [round(low) for low, _ in prior_sizes(priors)] == [16, 36, 68, 98]
+    # the last level's 3:1 box, 170x57, is clamped to the width of 128
+    assert [round(low) for low, _ in prior_sizes(priors)] == [16, 36, 68, 85]
     row = next(r for r in shown(field_table(found, effective, priors)).splitlines() if 'n 0' in r)
     assert row.split()[2:4] == ['8', str(found['prediction 0'].size)]
     assert '16 to 24' in row and ' 8 ' in row and ' 4 ' in row
