@@ -131,7 +131,11 @@ def field_figure(
         height, width = shown.gradient.shape
         # the root of the gradient: its rim would not be seen
         axes.imshow(
-            shown.gradient.sqrt(), cmap='gray_r', vmin=0, vmax=1, extent=(0, width, height, 0)
+            shown.gradient.sqrt().numpy(),
+            cmap='gray_r',
+            vmin=0,
+            vmax=1,
+            extent=(0, width, height, 0),
         )
         row, column = shown.cell
         frames = [
