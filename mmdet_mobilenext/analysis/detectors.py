@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a config to the parts of a detector that are looked at."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmdet.models.task_modules import AnchorGenerator
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.registry import init_default_scope
+from torch import Tensor, nn
+
+from mmdet_mobilenext.benchmark.speed.config_edits import drop_pretrained, find
+from mmdet_mobilenext.checkpoints.safe_loading import load_safely
+from mmdet_mobilenext.checkpoints.strict import compare_state_dicts, weights_in_checkpoint
+from mmdet_mobilenext.engine.config import load_config
+from mmdet_mobilenext.engine.environment import OptionError
+from mmdet_mobilenext.engine.run_header_hook import input_shape_of
+
+__all__ = [
+    'LevelPriors',
+    'build_detector',
+    'dense_head',
+    'input_size',
+    'prior_generator_of',
+    'priors_of',
+    'read_config',
+]
+
+
+def read_config(name: str, cfg_options: Mapping[str, Any] | None = None) -> Config:
+    """Load a config file, or one of an installed package of OpenMMLab.
+
+    Args:
+        name (str): A file, or a name such as
+            ``'mmdet::ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py'``.
+        cfg_options (Mapping, optional): Overrides; ``data_root`` moves all data sets of a file.
+
+    Returns:
+        Config: The resolved config.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        OptionError: If the package is not installed.
+
+    Example:
+        >>> read_config('mmdet::ssd/ssd300_coco.py').model.type
+        'SingleStageDetector'
+    """
+    if '::' not in name:
+        return load_config(name, cfg_options)
+    package = name.split('::')[0]
+    # mmengine would install it
+    if not package.isidentifier() or importlib.util.find_spec(package) is None:
+        raise OptionError(
+            f'{name!r} is a config of the package {package!r}, which is not installed'
+        )
+    try:
+        cfg = get_config(name)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{package} has no config {name!r}: {error}') from error
+    if cfg_options:
+        cfg.merge_from_dict(dict(cfg_options))
+    return cfg
+
+
+def build_detector(cfg: Config, checkpoint: str | None = None) -> nn.Module:
+    """Build the model of a config.
+
+    Args:
+        cfg (Config): Config of a run.
+        checkpoint (str, optional): Weights, which must match key by key. Defaults to None: random
+            ones; files that an ``init_cfg`` names are not read.
+
+    Returns:
+        nn.Module: In eval mode, on the CPU.
+
+    Raises:
+        CheckpointKeyError: If the weights do not fill it.
+        FileNotFoundError: If there is no such checkpoint.
+
+    Example:
+        >>> from mmdet_mobilenext.benchmark.speed.lineup import be_quiet
+        >>> be_quiet()
+        >>> build_detector(Config(dict(model=dict(type='MobileNeXt', out_indices=(0,))))).layers
+        ['layer1']
+    """
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
+    model_cfg = copy.deepcopy(cfg.model)
+    drop_pretrained(model_cfg)
+    model = MODELS.build(model_cfg)
+    if checkpoint is None:
+        model.init_weights()
+    else:
+        weights = weights_in_checkpoint(load_safely(checkpoint, map_location='cpu'), checkpoint)
+        compare_state_dicts(model, weights).raise_if_bad(
+            f'{checkpoint} and the model of the config'
+        )
+        model.load_state_dict(weights, strict=False)
+    model.eval()
+    return model
+
+
+def input_size(cfg: Config, size: Sequence[int] | None = None) -> tuple[int, int]:
+    """Size of the network's input.
+
+    Args:
+        cfg (Config): Config of a run.
+        size (Sequence[int], optional): Height and width in pixels, or one number for both, asked
+            for by the user. Defaults to None: that of the priors, else of the test pipeline.
+
+    Returns:
+        tuple[int, int]: Height and width in pixels.
+
+    Raises:
+        OptionError: If it is nowhere to be found.
+
+    Example:
+        >>> resize = dict(type='Resize', scale=(320, 240))
+        >>> input_size(Config(dict(test_dataloader=dict(dataset=dict(pipeline=[resize])))))
+        (240, 320)
+    """
+    if size:
+        return (size[0], size[-1])
+    priors = find(cfg.get('model'), 'anchor_generator') or {}
+    if 'input_size' in priors:
+        declared = priors['input_size']
+        return (declared, declared) if isinstance(declared, int) else tuple(declared)[::-1]
+    pipeline = find(cfg.get('test_dataloader'), 'pipeline') or []
+    shape = input_shape_of([t for t in pipeline if isinstance(t, Mapping)])
+    if shape is None:
+        raise OptionError(
+            'neither the priors nor a Resize of the test pipeline tell the size of the input: give '
+            '--shape HEIGHT WIDTH'
+        )
+    return shape
+
+
+def dense_head(model: nn.Module) -> nn.Module:
+    """The head that has the priors.
+
+    Args:
+        model (nn.Module): Detector of one or two stages.
+
+    Returns:
+        nn.Module: ``bbox_head`` or ``rpn_head``.
+
+    Raises:
+        OptionError: If neither is a head with priors.
+
+    Example:
+        >>> dense_head(nn.Module())
+        Traceback (most recent call last):
+        ...
+        mmdet_mobilenext.engine.environment.OptionError: Module has no head with priors, neither \
+bbox_head nor rpn_head: what was asked for needs a detector with priors (anchors)
+    """
+    for name in ('bbox_head', 'rpn_head'):
+        head = getattr(model, name, None)
+        if hasattr(getattr(head, 'prior_generator', None), 'grid_priors'):
+            return head
+    raise OptionError(
+        f'{type(model).__name__} has no head with priors, neither bbox_head nor rpn_head: what was '
+        'asked for needs a detector with priors (anchors)'
+    )
+
+
+def prior_generator_of(model: nn.Module) -> AnchorGenerator | None:
+    """Priors of a detector, if they are boxes.
+
+    Args:
+        model (nn.Module): Any model.
+
+    Returns:
+        AnchorGenerator | None: None if it has no head with priors, or its priors are points.
+
+    Example:
+        >>> prior_generator_of(nn.Module()) is None
+        True
+    """
+    try:
+        generator = dense_head(model).prior_generator
+    except OptionError:
+        return None
+    return generator if isinstance(generator, AnchorGenerator) else None
+
+
+@dataclass(frozen=True)
+class LevelPriors:
+    """All priors of a detector.
+
+    Attributes:
+        boxes (Tensor): (P, 4), xyxy in pixels of the network's input.
+        levels (Tensor): (P,) int64, level of each.
+        cells (tuple[tuple[int, int], ...]): Height and width of each level.
+        size (tuple[int, int]): Height and width of the input in pixels.
+    """
+
+    boxes: Tensor
+    levels: Tensor
+    cells: tuple[tuple[int, int], ...]
+    size: tuple[int, int]
+
+
+@torch.no_grad()
+def priors_of(model: nn.Module, size: tuple[int, int]) -> LevelPriors:
+    """Priors of a detector for one size of input.
+
+    Args:
+        model (nn.Module): Detector in eval mode.
+        size (tuple[int, int]): Height and width of the input in pixels.
+
+    Returns:
+        LevelPriors: In the order of the head.
+
+    Raises:
+        OptionError: If its priors are no boxes, or were made for another size.
+    """
+    generator = dense_head(model).prior_generator
+    cells = tuple(tuple(f.shape[-2:]) for f in model.extract_feat(torch.zeros(1, 3, *size)))
+    if hasattr(generator, 'check_featmap_sizes'):
+        try:
+            generator.check_featmap_sizes(cells, size)
+        except ValueError as error:
+            raise OptionError(str(error)) from error
+    grids = generator.grid_priors(cells, device='cpu')
+    if grids[0].shape[-1] != 4:
+        raise OptionError(
+            f'the priors of {type(generator).__name__} are points, not boxes: they have no IoU'
+        )
+    levels = torch.repeat_interleave(
+        torch.arange(len(grids)), torch.tensor([len(grid) for grid in grids])
+    )
+    return LevelPriors(torch.cat(grids), levels, cells, size)
