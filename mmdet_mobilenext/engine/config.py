@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from mmengine.config import Config
 
+from mmdet_mobilenext.config_files import resolve_config
+
 from .environment import OptionError
 from .fragments import merge_fragments
 
@@ -44,7 +46,7 @@ def load_config(
     """Load a config and put the command line on top.
 
     Args:
-        path (str): Config file.
+        path (str): Config file, or ``package::file`` of an installed package.
         cfg_options (Mapping, optional): Overrides. ``data_root`` also reaches
             the data sets, where mmengine alone would only change the variable.
         work_dir (str, optional): Folder of logs and checkpoints. Defaults to
@@ -65,6 +67,7 @@ def load_config(
         OptionError: If ``data_root`` cannot move all data sets, or a fragment does not exist or
             contradicts another one.
     """
+    path = resolve_config(path)
     if not osp.isfile(path):
         raise FileNotFoundError(f'no config file {path!r}: configs are in configs/')
     cfg = Config.fromfile(path, import_custom_modules=import_custom_modules)
@@ -83,7 +86,7 @@ def load_config(
 
 
 def set_data_root(cfg: Config, old: str | None, new: str) -> None:
-    """Move all data sets of a config from one root to another.
+    """Move all data sets of a config, and annotation files of evaluators, to another root.
 
     Args:
         cfg (Config): Changed in place.
@@ -117,6 +120,13 @@ def set_data_root(cfg: Config, old: str | None, new: str) -> None:
 
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         visit(cfg.get(key), key)
+    for key in ('val_evaluator', 'test_evaluator'):
+        metrics = cfg.get(key) or []
+        for metric in [metrics] if isinstance(metrics, dict) else metrics:
+            # COCO's metric reads the annotations once more
+            path = metric.get('ann_file')
+            if path and old and osp.join(path, '').startswith(osp.join(old, '')):
+                metric['ann_file'] = osp.join(new, osp.relpath(path, old))
     if others:
         raise OptionError(
             f'data_root={new!r} replaces {old!r}, but these data sets have a root of their own: '
