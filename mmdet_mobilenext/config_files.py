@@ -31,7 +31,9 @@ def register_configs() -> None:
         >>> cfg.model.backbone.type
         'MobileNeXt'
     """
-    MODULE2PACKAGE.setdefault(SCOPE, SCOPE)
+    # A module, not the distribution: mmengine then takes the folder that Python imports from. For a
+    # distribution mmengine 0.10.7 looks in site-packages, where an editable install has no folder.
+    MODULE2PACKAGE.setdefault(SCOPE, f'{SCOPE}.registry')
 
 
 def config_file(name: str) -> str:

@@ -175,11 +175,29 @@ def small_options(voc):
 
 @pytest.mark.slow
 def test_two_lines_of_config_train_in_a_fresh_folder(tmp_path):
-    voc = make_small_voc(tmp_path / 'VOCdevkit', train=8, val=2, test=2)
-    own_config(tmp_path, f"_base_ = '{SMALL}'\nmodel = dict(bbox_head=dict(stacked_convs=1))\n")
-    done = run_tool('train.py', 'mine.py', '--cfg-options', *small_options(voc), cwd=tmp_path)
-    assert 'pascal_voc/mAP' in done.stdout + done.stderr
+    voc = make_small_voc(tmp_path / 'VOCdevkit', train=4, val=2, test=2)
+    lists = voc / 'VOC2007' / 'ImageSets' / 'Main'
+    shutil.copy(lists / 'train.txt', lists / 'trainval.txt')
+    (voc / 'VOC2012').symlink_to('VOC2007')
+    own_config(
+        tmp_path,
+        "_base_ = 'mmdet_mobilenext::gfl/gfl_mobilenext_fpn96_1x_voc0712.py'\n"
+        'model = dict(backbone=dict(frozen_stages=2))\n',
+    )
+    sizes = [
+        'train_dataloader.dataset.datasets.0.pipeline.2.scale=(128,128)',
+        'train_dataloader.dataset.datasets.1.pipeline.2.scale=(128,128)',
+        'val_dataloader.dataset.pipeline.1.scale=(128,128)',
+        'test_dataloader.dataset.pipeline.1.scale=(128,128)',
+    ]
+    done = run_tool(
+        'train.py', 'mine.py', '--cfg-options', *small_options(voc), *sizes, cwd=tmp_path
+    )
+    output = done.stdout + done.stderr
+    for part in ('train 8 images', 'batch 4', '2 iterations', 'FROM SCRATCH', 'pascal_voc/mAP'):
+        assert part in output
     assert (tmp_path / 'work_dirs/mine/epoch_1.pth').is_file()
+    assert list((tmp_path / 'work_dirs/mine').glob('best_pascal_voc_mAP_*.pth'))
 
 
 @pytest.mark.slow
