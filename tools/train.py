@@ -16,7 +16,7 @@ OPTIONS = osp.join(osp.dirname(osp.dirname(osp.abspath(__file__))), 'configs/_ba
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or package::file of an installed package')
     parser.add_argument('--work-dir', help='folder of logs and checkpoints')
     parser.add_argument(
         '--with',

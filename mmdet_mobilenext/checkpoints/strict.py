@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmdet.models.backbones import ResNet
 from mmengine.model import BaseTTAModel, PretrainedInit, is_model_wrapper
 from mmengine.runner import CheckpointLoader, get_state_dict
 from torch import nn
@@ -249,7 +250,8 @@ def check_pretrained_init(model: nn.Module) -> dict[str, KeyReport]:
     an error, and so is a key below the prefix that the module lacks, unless the module says that
     it may be there: through ``optional_pretrained_keys`` (a set of keys, or a method that returns
     one) or through ``is_optional_pretrained_key(key)``, without the prefix. An ImageNet
-    classifier's last layer and the stages behind the last one in use are such keys.
+    classifier's last layer and the stages behind the last one in use are such keys. MMDetection's
+    ResNet declares nothing: for it the ``fc`` of torchvision's classifiers may be there.
 
     Args:
         model (nn.Module): The model, wrapped or not, not yet initialised.
@@ -347,4 +349,6 @@ def _not_optional(module: nn.Module, keys: list[str]) -> list[str]:
     test: Callable[[str], bool] | None = getattr(module, 'is_optional_pretrained_key', None)
     declared = getattr(module, 'optional_pretrained_keys', ())
     optional = set(declared() if callable(declared) else declared)
+    if isinstance(module, ResNet):
+        optional |= {'fc.weight', 'fc.bias'}
     return [key for key in keys if key not in optional and not (test and test(key))]

@@ -39,7 +39,7 @@ class _Inline:
 
 
 @FUNCTIONS.register_module(force=True)
-def light_collate(data_batch: Sequence[dict]) -> dict:
+def light_collate(data_batch: Sequence[dict], _scope_: str | None = None) -> dict:
     """Mmengine's ``pseudo_collate`` for workers, with cheaper data samples.
 
     A worker hands each tensor over through a piece of shared memory of its
@@ -49,6 +49,8 @@ def light_collate(data_batch: Sequence[dict]) -> dict:
 
     Args:
         data_batch (Sequence[dict]): What ``PackDetInputs`` gives for each image.
+        _scope_ (str, optional): Not used; mmengine hands it over from a config that inherits
+            through ``mmdet_mobilenext::``. Defaults to None.
 
     Returns:
         dict: ``inputs``, list of (3, H, W) tensors, and ``data_samples``, list.

@@ -3,6 +3,7 @@
 
 import torch
 import torch.nn as nn
+from mmdet.structures import DetDataSample
 from torch.utils.flop_counter import FlopCounterMode
 
 __all__ = ['count_madds', 'count_parameters']
@@ -28,6 +29,9 @@ def count_madds(model: nn.Module, input_shape: tuple[int, int]) -> int:
     """Multiply-adds of all convolutions and linear layers for one image,
     without norms, activations and biases (the way the papers count).
 
+    The second stage of a two-stage detector is counted for the proposals that it makes of a black
+    image, up to ``rpn.max_per_img`` of its ``test_cfg``.
+
     Args:
         model (nn.Module): A detector (its ``_forward`` is run) or any module.
         input_shape (tuple[int, int]): Height and width in pixels.
@@ -45,7 +49,10 @@ def count_madds(model: nn.Module, input_shape: tuple[int, int]) -> int:
     model.eval()
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            (model._forward if hasattr(model, '_forward') else model)(image)
+            if hasattr(model, '_forward'):
+                model._forward(image, [DetDataSample(metainfo=dict(img_shape=input_shape))])
+            else:
+                model(image)
     finally:
         model.train(was_training)
     return counter.get_total_flops() // 2

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from mmengine.config import Config
 
+from mmdet_mobilenext.config_files import resolve_config
+
 from .environment import OptionError
 from .fragments import merge_fragments
 
@@ -44,7 +46,7 @@ def load_config(
     """Load a config and put the command line on top.
 
     Args:
-        path (str): Config file.
+        path (str): Config file, or ``package::file`` of an installed package.
         cfg_options (Mapping, optional): Overrides. ``data_root`` also reaches
             the data sets, where mmengine alone would only change the variable.
         work_dir (str, optional): Folder of logs and checkpoints. Defaults to
@@ -65,6 +67,7 @@ def load_config(
         OptionError: If ``data_root`` cannot move all data sets, or a fragment does not exist or
             contradicts another one.
     """
+    path = resolve_config(path)
     if not osp.isfile(path):
         raise FileNotFoundError(f'no config file {path!r}: configs are in configs/')
     cfg = Config.fromfile(path, import_custom_modules=import_custom_modules)

@@ -54,8 +54,8 @@ def from_scratch_message(missing: list[str], title: str = 'THIS RUN STARTS FROM 
         for path in missing
     ]
     lines += [
-        'The published 72.6 (MobileNeXt) and 71.7 (MobileNetV2) were reached with such weights and',
-        'ARE NOT TO BE EXPECTED of this run. To get them, before you train:',
+        'The 72.6 (MobileNeXt) and 71.7 (MobileNetV2) published for SSDLite were reached with such',
+        'weights: the like of it is NOT TO BE EXPECTED of this run. To get them, before you train:',
         '',
         *(f'    {_command(path)}' for path in missing),
         '',

@@ -22,7 +22,9 @@ def effective_batch_size(runner: Runner) -> int:
     Returns:
         int: Images.
     """
-    batch_size = runner.train_dataloader.batch_size
+    loader = runner.train_dataloader
+    # a batch sampler, such as AspectRatioBatchSampler, has it instead of the loader
+    batch_size = loader.batch_size or loader.batch_sampler.batch_size
     accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
     return batch_size * runner.world_size * accumulated
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
+from mmdet.models.backbones import ResNet
 from mmengine.model import BaseModule, BaseTTAModel, PretrainedInit
 from mmengine.registry import HOOKS
 from torch import nn
@@ -359,3 +360,16 @@ class TestStrictLoadHook:
         )
         with pytest.raises(CheckpointKeyError):
             load(spoiled)
+
+
+def test_resnet_of_mmdetection_takes_the_file_of_torchvision(tmp_path):
+    """A classifier's last layer is in it, of which MMDetection's class says nothing."""
+    path = str(tmp_path / 'resnet18.pth')
+    net = ResNet(18, init_cfg=dict(type='Pretrained', checkpoint=path))
+    fc = {'fc.weight': torch.ones(1000, 512), 'fc.bias': torch.ones(1000)}
+    torch.save({**net.state_dict(), **fc}, path)
+    (report,) = check_pretrained_init(net).values()
+    assert report.unexpected == list(fc) and not report.missing
+    torch.save({**net.state_dict(), **fc, 'layer5.weight': torch.ones(1)}, path)
+    with pytest.raises(CheckpointKeyError, match=r'1 unexpected .*\n +layer5\.weight'):
+        check_pretrained_init(net)

@@ -27,6 +27,8 @@ from mmdet_mobilenext.engine.train import build_runner
 CONFIG = str(ROOT / 'configs' / 'ssdlite_mobilenext_demo.py')
 OPTIONS = ROOT / 'configs' / '_base_' / 'options'
 NAMES = sorted(path.stem for path in OPTIONS.glob('*.py'))
+# tests/test_configs/test_swaps.py: not for SSDLite, whose neck is made for one backbone
+SWAPS = {f'{name}_{kind}' for name in ('mobilenext', 'mobilenetv2') for kind in ('fpn', 'pafpn')}
 COMBINED = [
     ['ema'],
     ['accumulate_4'],
@@ -102,7 +104,7 @@ def read(path):
 
 
 def test_every_fragment_is_tested():
-    assert {name for names in COMBINED for name in names} == set(NAMES)
+    assert {name for names in COMBINED for name in names} | SWAPS == set(NAMES)
 
 
 @pytest.mark.slow

@@ -1,0 +1,4 @@
+# Faster R-CNN with MobileNeXt, COCO, four GPUs with four images each.
+_base_ = ['./faster-rcnn_r50_fpn_1x_coco.py', '../_base_/backbones/mobilenext_fpn.py']
+
+model = {{_base_.mobilenext_fpn}}

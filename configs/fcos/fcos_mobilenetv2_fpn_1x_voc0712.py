@@ -1,0 +1,4 @@
+# FCOS with MobileNetV2, VOC07+12, four GPUs with four images each.
+_base_ = ['./fcos_r50_fpn_1x_voc0712.py', '../_base_/backbones/mobilenetv2_fpn.py']
+
+model = {{_base_.mobilenetv2_fpn}}

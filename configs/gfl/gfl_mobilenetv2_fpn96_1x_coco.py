@@ -1,0 +1,4 @@
+# GFL of mobile size with MobileNetV2, COCO, four GPUs with four images each.
+_base_ = ['./gfl_r18_fpn96_1x_coco.py', '../_base_/backbones/mobilenetv2_fpn.py']
+
+model = {{_base_.mobilenetv2_fpn}}

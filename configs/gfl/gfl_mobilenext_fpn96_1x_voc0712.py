@@ -1,0 +1,4 @@
+# GFL of mobile size with MobileNeXt, VOC07+12, four GPUs with four images each.
+_base_ = ['./gfl_r18_fpn96_1x_voc0712.py', '../_base_/backbones/mobilenext_fpn.py']
+
+model = {{_base_.mobilenext_fpn}}

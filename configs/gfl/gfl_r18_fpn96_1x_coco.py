@@ -1,0 +1,7 @@
+# GFL of mobile size, COCO, four GPUs with four images each. The backbone of reference,
+# ResNet-18; the files beside it change nothing else.
+_base_ = [
+    '../_base_/models/gfl_r18_fpn96.py',
+    '../_base_/datasets/coco_1333x800.py',
+    '../_base_/schedules/fpn_1x.py',
+]

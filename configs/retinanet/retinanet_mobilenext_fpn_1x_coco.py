@@ -1,0 +1,4 @@
+# RetinaNet with MobileNeXt, COCO, four GPUs with four images each.
+_base_ = ['./retinanet_r50_fpn_1x_coco.py', '../_base_/backbones/mobilenext_fpn.py']
+
+model = {{_base_.mobilenext_fpn}}

@@ -1,0 +1,7 @@
+# RetinaNet, COCO, four GPUs with four images each. The backbone of reference, ResNet-50; the
+# files beside it change nothing else.
+_base_ = [
+    '../_base_/models/retinanet_r50_fpn.py',
+    '../_base_/datasets/coco_1333x800.py',
+    '../_base_/schedules/fpn_1x.py',
+]

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configs by the name of their package: ``mmdet_mobilenext::retinanet/...``.
+
+mmengine finds the configs of a package in its folder ``.mim``. In a checkout that is a link to
+``configs/``, in a wheel a copy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
+
+from .registry import SCOPE
+
+__all__ = ['config_file', 'register_configs', 'resolve_config']
+
+_CONFIGS = Path(__file__).resolve().parent / '.mim' / 'configs'
+
+
+def register_configs() -> None:
+    """Tell mmengine of this package, as it knows OpenMMLab's own.
+
+    Then ``_base_ = 'mmdet_mobilenext::...'`` and ``mmengine.hub.get_config`` find its configs.
+
+    Example:
+        >>> register_configs()
+        >>> from mmengine.hub import get_config
+        >>> cfg = get_config('mmdet_mobilenext::retinanet/retinanet_mobilenext_fpn_1x_coco.py')
+        >>> cfg.model.backbone.type
+        'MobileNeXt'
+    """
+    # A module, not the distribution: mmengine then takes the folder that Python imports from. For a
+    # distribution mmengine 0.10.7 looks in site-packages, where an editable install has no folder.
+    MODULE2PACKAGE.setdefault(SCOPE, f'{SCOPE}.registry')
+
+
+def config_file(name: str) -> str:
+    """Path of a config of this package.
+
+    For ``_base_`` in a config that is read before anything imports this package, as MMDetection's
+    own tools do it: ``_base_ = __import__('mmdet_mobilenext').config_file('...')``.
+
+    Args:
+        name (str): Path below ``configs/``.
+
+    Returns:
+        str: An existing file.
+
+    Raises:
+        FileNotFoundError: If there is none; it names those in the same folder.
+
+    Example:
+        >>> config_file('ssdlite_mobilenext_voc.py').endswith('/configs/ssdlite_mobilenext_voc.py')
+        True
+    """
+    path = _CONFIGS / name
+    if not path.is_file():
+        beside = ', '.join(sorted(p.name for p in path.parent.glob('*.py'))) or 'nothing'
+        raise FileNotFoundError(
+            f'no config {name!r} in {SCOPE} (looked for {path}); beside it there is {beside}'
+        )
+    return str(path)
+
+
+def resolve_config(name: str) -> str:
+    """Path of a config of any installed package, or of a file.
+
+    Args:
+        name (str): ``package::path`` of this package or of one that mmengine knows, such as
+            ``mmdet::retinanet/retinanet_r50_fpn_1x_coco.py``, or a path, which is returned as it
+            is.
+
+    Returns:
+        str: Path of a config file.
+
+    Raises:
+        FileNotFoundError: If the package or its config is not there.
+
+    Example:
+        >>> resolve_config('mmdet_mobilenext::ssdlite_mobilenext_voc.py')  # doctest: +ELLIPSIS
+        '...configs/ssdlite_mobilenext_voc.py'
+        >>> resolve_config('configs/my.py')
+        'configs/my.py'
+    """
+    package, mark, below = name.partition('::')
+    if not mark:
+        return name
+    if package == SCOPE:  # also files that are in no folder, which mmengine does not find
+        return config_file(below)
+    try:
+        return Config._get_cfg_path(name, '')[0]
+    except (AssertionError, FileNotFoundError, ModuleNotFoundError, ValueError) as error:
+        raise FileNotFoundError(f'no config {name!r}: {error}') from error
