@@ -9,6 +9,8 @@ from pathlib import Path
 
 # Before torch is loaded: see tools/train.py.
 os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
+if 'PYTEST_XDIST_WORKER' in os.environ:  # a core for each process of the tests
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
 import torch
