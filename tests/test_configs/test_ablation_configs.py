@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The block comparison: configs that differ in the block alone, and that all of them train."""
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from small_voc import ROOT
+
+from mmdet_mobilenext.benchmark.fingerprint import flatten_config
+from mmdet_mobilenext.benchmark.speed import make_batch
+from mmdet_mobilenext.engine.complexity import count_madds
+
+FOLDER = ROOT / 'configs' / 'ablation'
+BASELINES = ('sandglass_small160_30e_voc07.py', 'sandglass_demo.py')
+NAMES = sorted(p.name for p in FOLDER.glob('*.py'))
+
+
+def baseline_of(name):
+    return next(b for b in BASELINES if name.endswith(b.removeprefix('sandglass')))
+
+
+@pytest.mark.parametrize('name', [n for n in NAMES if n not in BASELINES])
+def test_only_the_block_differs(name):
+    own, base = (flatten_config(Config.fromfile(FOLDER / n)) for n in (name, baseline_of(name)))
+    different = {k for k in own.keys() | base.keys() if own.get(k) != base.get(k)}
+    allowed = ('model.backbone.block_cfg.', 'model.backbone.identity_tensor_multiplier')
+    if 'width' in name:
+        # channels that follow from the width
+        allowed += (
+            'model.backbone.widen_factor',
+            'model.neck.in_channels',
+            'model.neck.out_channels',
+            'model.bbox_head.in_channels',
+        )
+    assert different and all(key.startswith(allowed) for key in different), different
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_train_step_and_prediction(name):
+    cfg = Config.fromfile(FOLDER / name)
+    detector = MODELS.build(cfg.model)
+    wrapper = build_optim_wrapper(detector, cfg.optim_wrapper)
+    size = cfg.model.bbox_head.anchor_generator.input_size
+    batch = make_batch(2, size, cfg.model.bbox_head.num_classes)
+    before = {n: p.detach().clone() for n, p in detector.named_parameters()}
+    losses = detector.train().train_step(batch, wrapper)
+    assert all(torch.isfinite(v) for v in losses.values())
+    assert [n for n, p in detector.named_parameters() if torch.equal(p, before[n])] == []
+    with torch.inference_mode():
+        results = detector.eval().test_step(batch)
+    assert [r.pred_instances.bboxes.shape[1] for r in results] == [4, 4]
+
+
+def test_the_wider_inverted_residual_costs_what_the_baseline_costs():
+    wide, base = (
+        count_madds(MODELS.build(Config.fromfile(FOLDER / n).model), (160, 160))
+        for n in ('inverted_residual_width0.55_small160_30e_voc07.py', BASELINES[0])
+    )
+    assert wide == pytest.approx(base, rel=0.05)
