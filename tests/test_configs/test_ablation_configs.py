@@ -44,10 +44,15 @@ def test_train_step_and_prediction(name):
     wrapper = build_optim_wrapper(detector, cfg.optim_wrapper)
     size = cfg.model.bbox_head.anchor_generator.input_size
     batch = make_batch(2, size, cfg.model.bbox_head.num_classes)
-    before = {n: p.detach().clone() for n, p in detector.named_parameters()}
-    losses = detector.train().train_step(batch, wrapper)
-    assert all(torch.isfinite(v) for v in losses.values())
-    assert [n for n, p in detector.named_parameters() if torch.equal(p, before[n])] == []
+    detector.train()
+    data = detector.data_preprocessor(batch, True)
+    loss, logged = detector.parse_losses(detector._run_forward(data, mode='loss'))
+    assert all(torch.isfinite(v) for v in logged.values())
+    wrapper.backward(loss)
+    assert [n for n, p in detector.named_parameters() if p.grad is None] == []
+    before = detector.backbone.conv1.conv.weight.detach().clone()
+    wrapper.step()
+    assert not torch.equal(detector.backbone.conv1.conv.weight, before)
     with torch.inference_mode():
         results = detector.eval().test_step(batch)
     assert [r.pred_instances.bboxes.shape[1] for r in results] == [4, 4]
