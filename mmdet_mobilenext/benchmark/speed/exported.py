@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -94,12 +96,22 @@ def export_onnx(
     Returns:
         Path: The file.
     """
-    with torch.no_grad():
-        program = torch.onnx.export(
-            _Flat(function, owner).eval(), (images.contiguous(),), dynamo=True, verbose=False
-        )
+    # what it says of torchvision's operators, and PyTorch of its own ways
+    logger = logging.getLogger('torch.onnx')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        program = _export(_Flat(function, owner).eval(), images.contiguous())
+    finally:
+        logger.setLevel(level)
     program.save(path)
     return path
+
+
+def _export(network: nn.Module, images: Tensor) -> torch.onnx.ONNXProgram:
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        return torch.onnx.export(network, (images,), dynamo=True, verbose=False)
 
 
 def load_runtime(runtime: str, path: Path, images: Tensor) -> Callable[[], list[np.ndarray]]:

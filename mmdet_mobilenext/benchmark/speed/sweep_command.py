@@ -69,7 +69,7 @@ def run(args: argparse.Namespace, console: Console | None = None) -> dict[str, A
             board.say(sentence)
         found = measure_sweep(specs, plan, board, args.threads or 0)
         for table in sweep_tables(found):
-            board.console.print(table)
+            board.console.print(table, width=max(board.console.width, 120))
         write_sweep(found, about, args.json, args.markdown)
         for path in filter(None, (args.json, args.markdown)):
             board.say(f'wrote {path}')
