@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The block comparison: configs that differ in the block alone, and that all of them train."""
+"""The block comparison: configs that differ in the block alone, train, and cost what is told."""
+
+import re
 
 import pytest
 import torch
@@ -10,11 +12,22 @@ from small_voc import ROOT
 
 from mmdet_mobilenext.benchmark.fingerprint import flatten_config
 from mmdet_mobilenext.benchmark.speed import make_batch
-from mmdet_mobilenext.engine.complexity import count_madds
+from mmdet_mobilenext.engine.complexity import count_madds, count_parameters
 
 FOLDER = ROOT / 'configs' / 'ablation'
 BASELINES = ('sandglass_small160_30e_voc07.py', 'sandglass_demo.py')
+END = '_small160_30e_voc07.py'
 NAMES = sorted(p.name for p in FOLDER.glob('*.py'))
+
+
+def told_counts():
+    """Parameters and multiply-adds of the table in docs/blocks.md."""
+    counts = {}
+    for line in (ROOT / 'docs' / 'blocks.md').read_text(encoding='utf-8').splitlines():
+        if found := re.match(r'\| (`[^|]*`) \| ([\d,]+) \| ([\d,]+) \|', line):
+            numbers = [int(number.replace(',', '')) for number in found.groups()[1:]]
+            counts |= {name + END: numbers for name in re.findall(r'`([^`]+)`', found[1])}
+    return counts
 
 
 def baseline_of(name):
@@ -38,7 +51,7 @@ def test_only_the_block_differs(name):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_train_step_and_prediction(name):
+def test_train_step_prediction_and_cost(name):
     cfg = Config.fromfile(FOLDER / name)
     detector = MODELS.build(cfg.model)
     wrapper = build_optim_wrapper(detector, cfg.optim_wrapper)
@@ -56,11 +69,13 @@ def test_train_step_and_prediction(name):
     with torch.inference_mode():
         results = detector.eval().test_step(batch)
     assert [r.pred_instances.bboxes.shape[1] for r in results] == [4, 4]
+    if name.endswith(END):
+        counts = [count_parameters(detector), count_madds(detector, (size, size))]
+        assert told_counts()[name] == counts
 
 
-def test_the_wider_inverted_residual_costs_what_the_baseline_costs():
-    wide, base = (
-        count_madds(MODELS.build(Config.fromfile(FOLDER / n).model), (160, 160))
-        for n in ('inverted_residual_width0.55_small160_30e_voc07.py', BASELINES[0])
-    )
+def test_the_table_tells_of_every_config_and_the_wider_one_costs_what_the_baseline_costs():
+    told = told_counts()
+    assert set(told) == {name for name in NAMES if name.endswith(END)}
+    wide, base = (told[f'{n}{END}'][1] for n in ('inverted_residual_width0.55', 'sandglass'))
     assert wide == pytest.approx(base, rel=0.05)
