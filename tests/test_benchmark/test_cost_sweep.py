@@ -158,6 +158,7 @@ def test_a_runtime_that_computes_something_else_is_refused(monkeypatch):
             exported.run_checked('openvino', 'x.onnx', images, [other])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('runtime', RUNTIMES)
 def test_exported_backbone(runtime, tmp_path):
     if any(find_spec(name) is None for name in RUNTIMES[runtime]):

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ['RUNTIMES', 'export_onnx', 'left_out', 'load_runtime', 'run_checked']
+__all__ = ['RUNTIMES', 'export_onnx', 'flat_tensors', 'left_out', 'load_runtime', 'run_checked']
 
 RUNTIMES = {
     'onnxruntime': ('onnx', 'onnxscript', 'onnxruntime'),

@@ -23,7 +23,7 @@ from .exported import RUNTIMES
 from .report import describe_machine, ratios, versions
 from .timing import Series
 
-__all__ = ['sweep_markdown', 'sweep_tables', 'write_sweep']
+__all__ = ['about_sweep', 'sweep_markdown', 'sweep_tables', 'write_sweep']
 
 
 def sweep_tables(found: Mapping[str, Any]) -> list[Table]:
