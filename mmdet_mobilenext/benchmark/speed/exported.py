@@ -133,6 +133,7 @@ def load_runtime(runtime: str, path: Path, images: Tensor) -> Callable[[], list[
     if runtime == 'onnxruntime':
         import onnxruntime
 
+        onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         # threads that wait by spinning would take the cores from the next candidate

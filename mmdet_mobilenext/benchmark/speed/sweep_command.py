@@ -56,6 +56,9 @@ def run(args: argparse.Namespace, console: Console | None = None) -> dict[str, A
     )
     specs = sweep_specs(args.configs, args.sweep, args.cfg_options)
     be_quiet()
+    console = console or Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 120)
     steps = len(plan.groups()) + (len(plan.batch_sizes) if plan.memory else 0)
     about = about_sweep(
         shlex.join(['python', *sys.argv]),
@@ -69,7 +72,7 @@ def run(args: argparse.Namespace, console: Console | None = None) -> dict[str, A
             board.say(sentence)
         found = measure_sweep(specs, plan, board, args.threads or 0)
         for table in sweep_tables(found):
-            board.console.print(table, width=max(board.console.width, 120))
+            board.console.print(table)
         write_sweep(found, about, args.json, args.markdown)
         for path in filter(None, (args.json, args.markdown)):
             board.say(f'wrote {path}')

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.metadata import version
@@ -113,7 +114,7 @@ def sweep_markdown(found: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     head = ['# What prediction costs', '', f'{about["machine"]}.', '']
     head += ['```bash', about['command'], '```', '']
     head += [line for sentence in about['left_out'] for line in (sentence, '')]
-    return '\n'.join(head + lines).rstrip() + '\n'
+    return re.sub(r'\n{3,}', '\n\n', '\n'.join(head + lines)).rstrip() + '\n'
 
 
 def write_sweep(
