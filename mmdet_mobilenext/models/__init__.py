@@ -6,8 +6,10 @@ from .inplace_relu6 import InplaceReLU6
 from .mobilenext import MobileNeXt
 from .priors import SSDLitePriorGenerator
 from .sandglass import SandglassBlock
+from .sandglass_variants import SandglassVariantBlock
 from .ssdlite_head import SSDLiteHead
 from .ssdlite_neck import SSDLiteNeck
+from .tapped_block import TappedBlock
 
 __all__ = [
     'BatchMaxIoUAssigner',
@@ -17,4 +19,6 @@ __all__ = [
     'SSDLiteNeck',
     'SSDLitePriorGenerator',
     'SandglassBlock',
+    'SandglassVariantBlock',
+    'TappedBlock',
 ]

@@ -20,7 +20,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdet_mobilenext.checkpoints.strict import check_pretrained_init
 
-from .sandglass import TAPS, SandglassBlock, check_identity_tensor_multiplier
+from .sandglass import TAPS, check_identity_tensor_multiplier
+from .tapped_block import block_from_cfg
 
 __all__ = ['MobileNeXt']
 
@@ -55,6 +56,11 @@ class MobileNeXt(BaseModule):
     Nothing behind the last tensor that is read is built, so that every
     parameter gets a gradient (DDP without ``find_unused_parameters``).
 
+    ``block_cfg`` builds the same stages of other blocks, such as those of
+    :class:`SandglassVariantBlock`. Where these are cut at the bottleneck, the
+    channels in the table are those of ``'expansion'``, and ``'output'`` has
+    those of the bottleneck; :attr:`feature_info` tells.
+
     Args:
         widen_factor (float): Width multiplier, in [0.1, 2]. Defaults to 1.0.
         identity_tensor_multiplier (float): Share of the channels, in (0, 1],
@@ -75,6 +81,9 @@ class MobileNeXt(BaseModule):
             Defaults to False.
         with_cp (bool): Recompute blocks in backward to save memory; batch
             norms then update their statistics twice. Defaults to False.
+        block_cfg (dict): Type of the blocks, a registered
+            :class:`TappedBlock`, and its own arguments.
+            Defaults to ``dict(type='SandglassBlock')``.
         init_cfg (dict or list[dict], optional): Initialization config.
             ``Pretrained`` must match key by key. Defaults to the published
             initialization: conv normal(0, sqrt(2 / (k * k * out))), norm 1/0.
@@ -119,6 +128,7 @@ class MobileNeXt(BaseModule):
         act_cfg: dict = dict(type='ReLU6'),
         norm_eval: bool = False,
         with_cp: bool = False,
+        block_cfg: dict = dict(type='SandglassBlock'),
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         if init_cfg is None:
@@ -143,6 +153,7 @@ class MobileNeXt(BaseModule):
         self.conv_cfg = conv_cfg
         self.norm_cfg = norm_cfg
         self.act_cfg = act_cfg
+        self.block_cfg = block_cfg
         self.norm_eval = norm_eval
         self.with_cp = with_cp
 
@@ -167,7 +178,7 @@ class MobileNeXt(BaseModule):
             name = f'layer{index + 1}'
             self.add_module(name, self._make_stage(index, in_channels, stops_inside))
             self.layers.append(name)
-            in_channels = self.stage_channels[index]
+            in_channels = getattr(self, name)[-1].out_channels
         # Now, not at the first `train()`: DDP looks at `requires_grad` when it
         # wraps the model.
         self._freeze_stages()
@@ -227,10 +238,11 @@ class MobileNeXt(BaseModule):
         reduction_ratio, _, num_blocks, stride = self.arch_settings[index]
         out_channels = self.stage_channels[index]
         keep_3x3 = num_blocks == 1 and stride == 1
+        block_type, options = block_from_cfg(self.block_cfg)
         blocks = []
         for block in range(1 if stops_inside else num_blocks):
             blocks.append(
-                SandglassBlock(
+                block_type(
                     in_channels,
                     out_channels,
                     stride=stride if block == 0 else 1,
@@ -242,9 +254,10 @@ class MobileNeXt(BaseModule):
                     norm_cfg=self.norm_cfg,
                     act_cfg=self.act_cfg,
                     with_cp=self.with_cp,
+                    **options,
                 )
             )
-            in_channels = out_channels
+            in_channels = blocks[-1].out_channels
         return nn.Sequential(*blocks)
 
     @property
@@ -254,27 +267,32 @@ class MobileNeXt(BaseModule):
         ``module`` (the submodule whose result it is).
         """
         input_stride = 2
-        strides = []
-        for _, _, _, stride in self.arch_settings:
-            strides.append(dict(expansion=input_stride, output=input_stride * stride))
+        taps = []
+        for (_, _, _, stride), name in zip(self.arch_settings, self.layers, strict=False):
+            first, last = getattr(self, name)[0], getattr(self, name)[-1]
+            taps.append(
+                dict(
+                    expansion=dict(
+                        channels=first.expansion_channels,
+                        stride=input_stride * first.expansion_stride,
+                        module=f'{name}.0.pw_expand',
+                    ),
+                    output=dict(
+                        channels=last.out_channels,
+                        stride=input_stride * stride,
+                        # A stage of a single block has no shortcut: the result of
+                        # its last layer is the output.
+                        module=f'{name}.0.{first.last_layer}'
+                        if first is last
+                        else f'{name}.{len(getattr(self, name)) - 1}',
+                    ),
+                )
+            )
             input_stride *= stride
         return [
-            dict(
-                index=index,
-                tap=tap,
-                channels=self.stage_channels[index],
-                stride=strides[index][tap],
-                module=self._module_of(index, tap),
-            )
+            dict(index=index, tap=tap, **taps[index][tap])
             for index, tap in zip(self.out_indices, self.taps, strict=False)
         ]
-
-    def _module_of(self, index: int, tap: str) -> str:
-        num_blocks = self.arch_settings[index][2]
-        if tap == 'expansion':
-            return f'layer{index + 1}.0.pw_expand'
-        # A stage of a single block has no shortcut: its last layer's result is the output.
-        return f'layer{index + 1}.' + ('0.dw_out' if num_blocks == 1 else f'{num_blocks - 1}')
 
     def optional_pretrained_keys(self) -> set[str]:
         """Keys of the whole network that this one does not build, because it
@@ -289,6 +307,7 @@ class MobileNeXt(BaseModule):
             conv_cfg=self.conv_cfg,
             norm_cfg=self.norm_cfg,
             act_cfg=self.act_cfg,
+            block_cfg=self.block_cfg,
         )
         return set(whole.state_dict()) - set(self.state_dict())
 

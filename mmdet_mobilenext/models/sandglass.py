@@ -8,15 +8,22 @@ Network Design", ECCV 2020, section 3, https://arxiv.org/abs/2007.02269.
 import math
 
 import torch
-import torch.utils.checkpoint as cp
 from mmcv.cnn import ConvModule
 from mmdet.models.utils import make_divisible
-from mmengine.model import BaseModule
+from mmdet.registry import MODELS
 from torch import Tensor
 
+from .tapped_block import TappedBlock
 from .tracing import is_traced
 
-__all__ = ['SandglassBlock', 'add_partial_identity', 'sandglass_hidden_channels']
+__all__ = [
+    'SandglassBlock',
+    'add_partial_identity',
+    'check_block_arguments',
+    'count_identity_channels',
+    'sandglass_form',
+    'sandglass_hidden_channels',
+]
 
 TAPS = ('output', 'expansion')
 
@@ -41,6 +48,51 @@ def sandglass_hidden_channels(in_channels: int, out_channels: int, reduction_rat
     if hidden < out_channels / 6:
         hidden = make_divisible(math.ceil(out_channels / 6), 16)
     return hidden
+
+
+def sandglass_form(
+    in_channels: int, out_channels: int, stride: int, reduction_ratio: int, keep_3x3: bool
+) -> str:
+    """Which of the four published forms a sandglass block has.
+
+    Args:
+        in_channels (int): Channels that enter the block.
+        out_channels (int): Channels that leave the block.
+        stride (int): 1 or 2.
+        reduction_ratio (int): The paper's ``t``.
+        keep_3x3 (bool): Full form although in != out.
+
+    Returns:
+        str: ``'first'``, ``'widen'``, ``'downsample'`` or ``'full'``, see
+        :class:`SandglassBlock`.
+
+    Example:
+        >>> sandglass_form(144, 192, 2, 6, False)
+        'downsample'
+    """
+    if reduction_ratio == 2:
+        return 'first'
+    if in_channels != out_channels and not keep_3x3:
+        return 'widen' if stride == 1 else 'downsample'
+    return 'full'
+
+
+def count_identity_channels(channels: int, identity_tensor_multiplier: float) -> int:
+    """How many channels a shortcut carries.
+
+    Args:
+        channels (int): Channels that leave the block.
+        identity_tensor_multiplier (float): Share of them.
+
+    Returns:
+        int: Leading channels.
+
+    Example:
+        >>> count_identity_channels(576, 1 / 3)
+        192
+    """
+    # The epsilon undoes 1/3 * 576 = 191.99... in binary arithmetic.
+    return math.floor(identity_tensor_multiplier * channels + 1e-6)
 
 
 def add_partial_identity(out: Tensor, identity: Tensor, channels: int) -> Tensor:
@@ -78,7 +130,8 @@ def add_partial_identity(out: Tensor, identity: Tensor, channels: int) -> Tensor
     return torch.cat([total, out[:, channels:]], 1) if partial else total
 
 
-class SandglassBlock(BaseModule):
+@MODELS.register_module(force=True)
+class SandglassBlock(TappedBlock):
     """Sandglass block (paper, figure 3 (c)): two depthwise convolutions at the
     high dimension around a linear bottleneck, shortcut between high dimensions.
 
@@ -146,27 +199,21 @@ class SandglassBlock(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if stride not in (1, 2):
-            raise ValueError(f'stride must be 1 or 2, but received {stride}')
-        if not (isinstance(reduction_ratio, int) and 1 <= reduction_ratio <= in_channels):
-            raise ValueError(
-                f'reduction_ratio must be an integer in [1, in_channels = {in_channels}], '
-                f'but received {reduction_ratio}'
-            )
-        check_identity_tensor_multiplier(identity_tensor_multiplier)
+        check_block_arguments(in_channels, stride, reduction_ratio, identity_tensor_multiplier)
 
         self.in_channels = in_channels
-        self.out_channels = out_channels
+        self.out_channels = self.expansion_channels = out_channels
+        self.expansion_stride = 1
         self.stride = stride
         self.with_cp = with_cp
-        self.form = self._choose_form(in_channels, out_channels, stride, reduction_ratio, keep_3x3)
+        self.form = sandglass_form(in_channels, out_channels, stride, reduction_ratio, keep_3x3)
         hidden_channels = sandglass_hidden_channels(in_channels, out_channels, reduction_ratio)
 
         self.with_dw_in = self.form in ('first', 'full')
         self.with_dw_out = self.form != 'widen' and with_tail
-        # The epsilon undoes 1/3 * 576 = 191.99... in binary arithmetic.
+        self.last_layer = 'dw_out' if self.with_dw_out else 'pw_expand'
         self.identity_channels = (
-            math.floor(identity_tensor_multiplier * out_channels + 1e-6)
+            count_identity_channels(out_channels, identity_tensor_multiplier)
             if self.form == 'full' and not keep_3x3 and with_tail and stride == 1
             else 0
         )
@@ -201,16 +248,6 @@ class SandglassBlock(BaseModule):
                 **layer_cfg,
             )
 
-    @staticmethod
-    def _choose_form(
-        in_channels: int, out_channels: int, stride: int, reduction_ratio: int, keep_3x3: bool
-    ) -> str:
-        if reduction_ratio == 2:
-            return 'first'
-        if in_channels != out_channels and not keep_3x3:
-            return 'widen' if stride == 1 else 'downsample'
-        return 'full'
-
     def _inner_forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         # Nested, so that in inference each tensor is freed as soon as it was read.
         expansion = self.pw_expand(self.pw_reduce(self.dw_in(x) if self.with_dw_in else x))
@@ -221,37 +258,32 @@ class SandglassBlock(BaseModule):
             out = add_partial_identity(out, x, self.identity_channels)
         return out, expansion
 
-    def forward_taps(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the block and hand out both tensors that a detector may read.
 
-        Args:
-            x (Tensor): Input, (N, in_channels, H, W).
+def check_block_arguments(
+    in_channels: int, stride: int, reduction_ratio: int, identity_tensor_multiplier: float
+) -> None:
+    """Raise ValueError for an argument of a block that is out of range.
 
-        Returns:
-            tuple[Tensor, Tensor]: The output, (N, out_channels, H / stride,
-            W / stride), and the expansion tensor, (N, out_channels, H, W):
-            after the second pointwise convolution, norm and activation,
-            before the last depthwise convolution. The same tensor twice where
-            the block has no last depthwise convolution.
-        """
-        if self.with_cp and x.requires_grad:
-            return cp.checkpoint(self._inner_forward, x, use_reentrant=False)
-        return self._inner_forward(x)
+    Args:
+        in_channels (int): Channels that enter the block.
+        stride (int): 1 or 2.
+        reduction_ratio (int): The paper's ``t``, at most ``in_channels``.
+        identity_tensor_multiplier (float): In (0, 1].
 
-    def forward(self, x: Tensor, return_taps: bool = False) -> Tensor | tuple[Tensor, Tensor]:
-        """Run the block.
+    Raises:
+        ValueError: Names the argument and the value.
 
-        Args:
-            x (Tensor): Input, (N, in_channels, H, W).
-            return_taps (bool): Hand out output and expansion tensor, see
-                :meth:`forward_taps`. Defaults to False.
-
-        Returns:
-            Tensor | tuple[Tensor, Tensor]: Output, (N, out_channels, H / stride,
-            W / stride), with ``return_taps`` also the expansion tensor.
-        """
-        taps = self.forward_taps(x)
-        return taps if return_taps else taps[0]
+    Example:
+        >>> check_block_arguments(144, 1, 6, 0.5)
+    """
+    if stride not in (1, 2):
+        raise ValueError(f'stride must be 1 or 2, but received {stride}')
+    if not (isinstance(reduction_ratio, int) and 1 <= reduction_ratio <= in_channels):
+        raise ValueError(
+            f'reduction_ratio must be an integer in [1, in_channels = {in_channels}], '
+            f'but received {reduction_ratio}'
+        )
+    check_identity_tensor_multiplier(identity_tensor_multiplier)
 
 
 def check_identity_tensor_multiplier(value: float) -> None:

@@ -89,7 +89,7 @@ def _check(args: argparse.Namespace) -> list[str]:
         check_plot_path(args.plot)
     for option, path in (('--json', args.json), ('--plot', args.plot)):
         if path:
-            _check_writable(option, Path(path))
+            check_writable(option, Path(path))
     if args.tasks and 'time-to-map' in args.tasks and not args.work_dirs:
         raise BenchmarkError('the task time-to-map needs --work-dirs NAME=DIR ...')
     tasks = args.tasks or [t for t in TASKS if t != 'time-to-map' or args.work_dirs]
@@ -98,7 +98,7 @@ def _check(args: argparse.Namespace) -> list[str]:
     return tasks
 
 
-def _check_writable(option: str, path: Path) -> None:
+def check_writable(option: str, path: Path) -> None:
     """Before hours of measuring."""
     folder = path.resolve().parent
     try:

@@ -1,0 +1,11 @@
+# No depthwise convolution but those with stride 2.
+_base_ = './sandglass_small160_30e_voc07.py'
+
+model = dict(
+    backbone=dict(
+        block_cfg=dict(
+            type='SandglassVariantBlock',
+            depthwise='none',
+        )
+    )
+)

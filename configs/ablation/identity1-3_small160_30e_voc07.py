@@ -1,0 +1,4 @@
+# Shortcuts that carry a third of the channels.
+_base_ = './sandglass_small160_30e_voc07.py'
+
+model = dict(backbone=dict(identity_tensor_multiplier=1 / 3))
