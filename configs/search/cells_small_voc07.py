@@ -2,6 +2,6 @@
 _base_ = [
     '../_base_/models/cells_small.py',
     '../_base_/datasets/voc07_crops32.py',
-    '../_base_/schedules/cells_1xb64_8e.py',
+    '../_base_/schedules/cells_1xb64_6e.py',
     '../_base_/search_runtime.py',
 ]

@@ -7,6 +7,7 @@ Source: Li and Talwalkar, Random Search and Reproducibility for Neural Architect
 
 from __future__ import annotations
 
+import copy
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def candidate_config(search_cfg: Config, train_cfg: Config, epochs: int) -> Conf
     Returns:
         Config: Of a candidate, whose cells are to be set.
     """
-    cfg = train_cfg.copy()
+    cfg = copy.deepcopy(train_cfg)
     set_epochs(cfg, epochs)
     dataset = search_cfg.train_dataloader.dataset
     other = search_cfg.train_cfg.architecture_dataloader.dataset

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os.path as osp
 from pathlib import Path
@@ -100,7 +101,7 @@ def run_search(cfg: Config, work_dir: Path, seed: int) -> dict[str, Any]:
     Returns:
         dict: ``genotype`` and ``seconds`` of training.
     """
-    cfg = cfg.copy()
+    cfg = copy.deepcopy(cfg)
     search_space(cfg)
     runner = _train(cfg, work_dir, seed)
     return dict(
@@ -130,7 +131,7 @@ def train_genotype(
         dict: ``genotype``, ``top1`` on the data of ``val_dataloader`` in percent, ``parameters``,
         ``madds``, and ``seconds`` of training and test.
     """
-    cfg = cfg.copy()
+    cfg = copy.deepcopy(cfg)
     cfg.model.backbone.genotype = genotype.to_dict()
     runner = _train(cfg, work_dir, seed)
     start = seconds()

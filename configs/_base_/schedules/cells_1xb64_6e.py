@@ -1,5 +1,5 @@
-# From scratch: DARTS' optimizer, and one cosine over 8 epochs instead of 600.
-max_epochs = 8
+# From scratch: DARTS' optimizer, and one cosine over 6 epochs instead of 600.
+max_epochs = 6
 # validated once, after training
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_begin=max_epochs + 1)
 val_cfg = dict(type='ValLoop')
