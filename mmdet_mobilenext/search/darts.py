@@ -48,6 +48,9 @@ class Darts(BaseModel):
         ValueError: For an argument out of its range, or another backbone.
     """
 
+    difference_width = 0.01
+    """Length of the step of the finite differences; that of the authors."""
+
     def __init__(
         self,
         network: dict,
@@ -203,8 +206,10 @@ class Darts(BaseModel):
         both = torch.autograd.grad(loss, [*alphas, *params])
         gradient, vector = both[: len(alphas)], both[len(alphas) :]
 
-        # finite differences: the authors' width
-        width = 0.01 / torch.cat([v.flatten() for v in vector]).norm().clamp(min=1e-12).item()
+        width = (
+            self.difference_width
+            / torch.cat([v.flatten() for v in vector]).norm().clamp(min=1e-12).item()
+        )
         sides = []
         for sign in (1, -1):
             move(vector, sign * width)

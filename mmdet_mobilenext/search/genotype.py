@@ -154,7 +154,7 @@ def _read_cell(nodes: Any, cell: str, source: str) -> tuple[Node, ...]:
                 f'{where} must be a list of pairs [operation, state], but is {node!r}'
             ) from None
         for name, state in edges:
-            if name == NONE or name not in OPERATIONS:
+            if not isinstance(name, str) or name == NONE or name not in OPERATIONS:
                 known = [known for known in OPERATIONS if known != NONE]
                 raise GenotypeError(f'{where} has the operation {name!r}: choose from {known}')
             if isinstance(state, bool) or not isinstance(state, int) or not 0 <= state < number:
