@@ -97,6 +97,17 @@ def make_crops(
         FileExistsError: If ``dest`` is there, and not of these arguments.
         DataCheckError: If something of the data is missing or wrong, or a list has no object that
             counts.
+
+    Example:
+        >>> import tempfile
+        >>> from mmdet_mobilenext.datasets.generated_voc import generate_voc
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> root = generate_voc(
+        ...     folder / 'voc', dict(train=4, test=1), num_workers=0, progress=False)
+        >>> crops = make_crops(
+        ...     root, folder / 'crops', test_list='VOC2007/ImageSets/Main/test.txt')
+        >>> sorted(path.name for path in crops.iterdir())
+        ['crops.json', 'meta', 'test', 'train']
     """
     dest = Path(dest)
     wanted = dict(

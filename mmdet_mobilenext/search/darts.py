@@ -46,6 +46,18 @@ class Darts(BaseModel):
 
     Raises:
         ValueError: For an argument out of its range, or another backbone.
+
+    Example:
+        >>> import mmdet_mobilenext.classification
+        >>> from mmengine.registry import init_default_scope
+        >>> init_default_scope('mmpretrain')
+        >>> model = Darts(dict(
+        ...     type='ImageClassifier',
+        ...     backbone=dict(type='RelaxedCells', num_nodes=1, base_channels=12, num_cells=3),
+        ...     neck=dict(type='GlobalAveragePooling'),
+        ...     head=dict(type='LinearClsHead', num_classes=2, in_channels=48)))
+        >>> round(model.expected_cost().item(), 2), len(model.architecture_parameters())
+        (1.0, 2)
     """
 
     difference_width = 0.01
