@@ -16,6 +16,7 @@ from .drawing import draw_genotype
 from .genotype import read_genotype
 from .random_search import random_search
 from .study import run_study, study_markdown
+from .train_loop import GENOTYPE_FILE
 from .training import run_search, train_genotype
 
 __all__ = ['run']
@@ -70,7 +71,7 @@ def _random(args: argparse.Namespace) -> None:
 
 
 def _print_genotype(folder: Path) -> None:
-    path = folder / 'genotype.json'
+    path = folder / GENOTYPE_FILE
     print(f'{path}\n{read_genotype(path)}')
 
 

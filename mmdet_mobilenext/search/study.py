@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
+from mmdet_mobilenext.benchmark.errors import MixedRunsError
+from mmdet_mobilenext.benchmark.fingerprint import differences, flatten_config
 from mmdet_mobilenext.benchmark.folder import read_json, write_json
 from mmdet_mobilenext.engine.atomic_checkpoint_hook import AtomicLocalBackend
 from mmdet_mobilenext.engine.environment import OptionError
@@ -55,12 +57,15 @@ def run_study(
 
     Raises:
         OptionError: Without a seed, or with one twice, or an unknown name in ``random_of``.
+        MixedRunsError: If the folder holds runs of other configs.
     """
     random_of = list(search_cfgs)[:1] if random_of is None else list(random_of)
     if not seeds or len(set(seeds)) != len(seeds):
         raise OptionError(f'needs different seeds, but received {list(seeds)}')
     if set(random_of) - set(search_cfgs):
         raise OptionError(f'random_of has {random_of}, but the searches are {list(search_cfgs)}')
+    for name, cfg in search_cfgs.items():
+        _refuse_mixed(work_dir / name, cfg, train_cfg, candidate_epochs)
     ways: dict[str, list] = {}
     results = {}
     for number, seed in enumerate(seeds, 1):
@@ -86,6 +91,27 @@ def run_study(
         write_json(results, work_dir / 'results.json')
         AtomicLocalBackend().put_text(study_markdown(results), work_dir / 'results.md')
     return results
+
+
+def _refuse_mixed(folder: Path, cfg: Config, train_cfg: Config, candidate_epochs: int) -> None:
+    """Note what the runs of a search are made with, and let none of anything else go on."""
+    now = {f'search.{key}': value for key, value in flatten_config(cfg).items()}
+    now |= {f'train.{key}': value for key, value in flatten_config(train_cfg).items()}
+    now['candidate_epochs'] = candidate_epochs
+    path = folder / 'settings.json'
+    before = read_json(path)
+    if before is None and folder.exists():
+        raise MixedRunsError(
+            f'{folder} holds runs, but no {path.name} that says of what: choose another '
+            '--work-dir, or remove the folder'
+        )
+    if before is not None and before != now:
+        lines = '\n  '.join(differences(before, now))
+        raise MixedRunsError(
+            f'{folder} holds runs that cannot be compared with what is asked for now:\n  {lines}\n'
+            'Choose another --work-dir, undo the change, or remove the folder'
+        )
+    write_json(now, path)
 
 
 def _once(path: Path, work: Callable[..., dict], *arguments: Any) -> dict[str, Any]:
