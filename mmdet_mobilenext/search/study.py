@@ -210,9 +210,9 @@ def study_markdown(results: dict[str, Any]) -> str:
             '|---|---|---|---|',
         ]
     for row in results['comparisons']:
-        low, high = row['interval'] or (float('nan'), float('nan'))
+        ends = ' to '.join(f'{end:+.2f}' for end in row['interval'] or ()) or 'one seed, none'
         lines.append(
             f'| {row["way"]} against {row["baseline"]} | {row["difference"]:+.2f} '
-            f'| {low:+.2f} to {high:+.2f} | {row["verdict"]} |'
+            f'| {ends} | {row["verdict"]} |'
         )
     return '\n'.join(lines) + '\n'
