@@ -15,7 +15,7 @@ import mmdet_mobilenext
 from mmdet_mobilenext.version import check_versions
 
 NAMES = {
-    MODELS: ['MobileNeXt', 'SSDLiteNeck', 'SSDLiteHead'],
+    MODELS: ['MobileNeXt', 'SSDLiteNeck', 'SSDLiteHead', 'SearchedCells'],
     TASK_UTILS: ['SSDLitePriorGenerator'],
     TRANSFORMS: ['DropDifficult', 'SSDPhotoMetricDistortion', 'SSDRandomCrop'],
     HOOKS: ['RunHeaderHook', 'NonFiniteLossHook', 'MemoryFormatHook', 'StrictLoadHook'],

@@ -12,6 +12,7 @@ from mmdet_mobilenext.checkpoints.safe_loading import CheckpointFileError, Unsaf
 from mmdet_mobilenext.checkpoints.strict import CheckpointKeyError
 from mmdet_mobilenext.datasets.checks import DataCheckError
 from mmdet_mobilenext.fetching import FetchError
+from mmdet_mobilenext.search.genotype import GenotypeError
 
 from .environment import EnvironmentCheckError, OptionError
 from .non_finite_loss_hook import NonFiniteLossError
@@ -28,6 +29,7 @@ EXPECTED_ERRORS = (
     FetchError,
     FileExistsError,
     FileNotFoundError,
+    GenotypeError,
     NonFiniteLossError,
     OptionError,
     RunFailedError,

@@ -25,7 +25,7 @@ def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def count_madds(model: nn.Module, input_shape: tuple[int, int]) -> int:
+def count_madds(model: nn.Module, input_shape: tuple[int, int], in_channels: int = 3) -> int:
     """Multiply-adds of all convolutions and linear layers for one image,
     without norms, activations and biases (the way the papers count).
 
@@ -35,6 +35,7 @@ def count_madds(model: nn.Module, input_shape: tuple[int, int]) -> int:
     Args:
         model (nn.Module): A detector (its ``_forward`` is run) or any module.
         input_shape (tuple[int, int]): Height and width in pixels.
+        in_channels (int): Channels of the input. Defaults to 3, an image.
 
     Returns:
         int: Multiply-adds.
@@ -43,8 +44,9 @@ def count_madds(model: nn.Module, input_shape: tuple[int, int]) -> int:
         >>> count_madds(nn.Conv2d(3, 8, 1), (10, 10))
         2400
     """
-    parameter = next(model.parameters())
-    image = torch.zeros(1, 3, *input_shape, device=parameter.device, dtype=parameter.dtype)
+    parameter = next(model.parameters(), torch.empty(0))  # a pooling has none
+    options = dict(device=parameter.device, dtype=parameter.dtype)
+    image = torch.zeros(1, in_channels, *input_shape, **options)
     was_training = model.training
     model.eval()
     try:

@@ -71,7 +71,10 @@ class RunHeaderHook(Hook):
         images = len(runner.train_dataloader.dataset)
         batch_size = effective_batch_size(runner)
         lr = next(iter(runner.optim_wrapper.get_lr().values()))[0]
-        base_lr = runner.optim_wrapper.optimizer.param_groups[0].get('initial_lr', lr)
+        groups = runner.optim_wrapper.param_groups
+        if isinstance(groups, dict):  # of several optimizers, the first
+            groups = next(iter(groups.values()))
+        base_lr = groups[0].get('initial_lr', lr)
         parts = [f'train {images:,} images']
         if runner.val_loop is not None:
             parts.append(f'val {len(runner.val_dataloader.dataset):,} images')
