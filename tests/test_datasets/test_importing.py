@@ -441,6 +441,32 @@ class TestCocoFiles:
         assert [o[2] for o in voc_objects(out, 'a')] == ['1', '1', '0']
         assert reasons(report) == {'crowd_to_difficult': 2}
 
+    def test_names_that_are_too_long_for_a_file(self, source):
+        for name in ('a.jpg', f'{"x" * 150}/1.jpg', f'{"x" * 150}/{"ü" * 120}.jpg'):
+            picture(source.images / name)
+        picture(source.images / f'y/{"ü" * 120}.jpg')
+        listed = ['a.jpg', 'x' * 300 + '.jpg']
+        listed += [p.relative_to(source.images).as_posix() for p in source.images.rglob('ü*.jpg')]
+        out, report = source.from_coco(coco(listed, [(2, 1, (0, 0, 9, 9)), (1, 1, (0, 0, 9, 9))]))
+        assert report.entries['image_missing'][0].startswith('xxx')
+        ids = (out / 'ImageSets/Main/train.txt').read_text(encoding='utf-8').split()
+        assert len(set(ids)) == 3  # the folder's name does not fit in beside that of the file
+        assert all((out / f'Annotations/{i}.xml').is_file() for i in ids)
+
+    def test_a_split_without_any_image_is_told(self, source):
+        picture(source.images / 'a.jpg')
+        files = [
+            f'{split}={source.json(coco([name], [(1, 1, (0, 0, 9, 9))]), f"{split}.json")}'
+            for split, name in (('train', 'a.jpg'), ('val', 'gone.jpg'))
+        ]
+        out, report = source.run(*files)
+        assert report.entries['split_empty'] == ['val']
+        assert report.facts['splits'] == dict(train=1, val=0)
+        assert (out / 'ImageSets/Main/val.txt').read_text() == ''
+        lines = report.facts['config']
+        assert 'No image is left of val' in lines and 'add one to the source' in lines
+        assert '--split' not in lines  # it is for sources without splits
+
     @pytest.mark.parametrize('text', ['{', '[]', '{"images": []}', 'null', '[' * 5000])
     def test_no_coco_json(self, source, text):
         (source.root / 'a.json').write_text(text)
@@ -674,6 +700,32 @@ class TestYolo:
         with pytest.raises(ImportDataError, match='YAML'):
             source.run(source.root / 'data.yaml', source_format='yolo')
 
+    @pytest.mark.parametrize(
+        ('text', 'message'),
+        [
+            ('names: [2020-13-45]', 'not YAML: month must be'),
+            ('[' * 1000, 'not YAML'),
+            ('{nc: 5, names: [a]}', r'itself: `nc: 5`, but 1 `names`'),
+            ('names: {.inf: a}', 'must be whole numbers'),
+            ('names: {1.5: a}', 'must be whole numbers'),
+            ('names: {0: a, "0": b}', 'must be there once'),
+        ],
+    )
+    def test_yaml_that_cannot_be_meant(self, source, text, message):
+        (source.root / 'data.yaml').write_text(text)
+        with pytest.raises(ImportDataError, match=rf'data\.yaml.* {message}'):
+            source.run(source.root / 'data.yaml', source_format='yolo')
+
+    def test_number_of_classes_that_is_right(self, source):
+        yml = self.layout(source, ['0 0.5 0.5 0.5 0.5'], nc=2)
+        assert source.run(yml, source_format='yolo')[1].written == [2, 1]
+
+    def test_lists_without_images(self, source):
+        yml = self.layout(source, ['0 0.5 0.5 0.5 0.5'], val='val.txt')
+        (source.root / 'val.txt').write_text('gone.jpg\n')
+        _, report = source.run(yml, source_format='yolo')
+        assert report.entries['split_empty'] == ['val'] and report.count('image_missing') == 1
+
     def test_folder_of_labels(self, source):
         self.layout(source, ['0 0.5 0.5 0.5 0.5'])
         (source.root / 'labels/classes.txt').write_text('cat')
@@ -744,6 +796,12 @@ class TestVoc:
         assert 'DOCTYPE' in report.entries['labels_unreadable'][0]
         assert report.read == [4, 0]
 
+    def test_a_list_of_ids_without_images(self, source):
+        root = self.voc(source, self.obj((1, 1, 9, 9)))
+        (root / 'ImageSets/Main/val.txt').write_text(f'gone\n{"x" * 300}\n')
+        _, report = source.run(root, source_format='voc')
+        assert report.entries['split_empty'] == ['val'] and report.count('labels_unreadable') == 2
+
     def test_splits_that_overlap(self, source):
         root = self.voc(source, self.obj((1, 1, 9, 9)))
         self.voc(source, self.obj((1, 1, 9, 9)), 'trainval')
@@ -792,6 +850,27 @@ class TestResult:
             import_dataset(sources, out, split_name='val', force=True, **options)
         assert (out / 'import_report.json').read_bytes() == before
         assert not list(source.root.glob('.out*'))
+
+    def test_text_that_is_not_utf8_is_named(self, source):
+        picture(source.images / 'a.jpg')
+        bad = source.root / 'names.txt'
+        bad.write_bytes('Zaunkönig\n'.encode('latin-1'))
+        message = r'{}.* is not UTF-8 \(byte 6 is 0xf6\): save it as UTF-8'
+        with pytest.raises(ImportDataError, match=message.format('names.txt')):
+            read_class_names(str(bad))
+        with pytest.raises(ImportDataError, match=message.format('names.txt')):
+            source.run(bad)
+        with pytest.raises(ImportDataError, match=message.format('names.txt')):
+            source.run(bad, source_format='yolo')
+        (source.root / 'data.yaml').write_text('{names: [a], train: names.txt}')
+        with pytest.raises(ImportDataError, match=message.format('names.txt')):
+            source.run(source.root / 'data.yaml', source_format='yolo')
+        main = source.root / 'VOC/ImageSets/Main'
+        main.mkdir(parents=True)
+        (source.root / 'VOC/Annotations').mkdir()
+        bad.rename(main / 'val.txt')
+        with pytest.raises(ImportDataError, match=message.format('val.txt')):
+            source.run(source.root / 'VOC', source_format='voc')
 
     def test_results_and_links_in_circles_are_no_sources(self, source):
         picture(source.images / 'a.jpg')

@@ -147,7 +147,14 @@ def import_dataset(
             classes=list(known.classes),
             splits={name: len(names) for name, names in members.items()},
             drawn=dict(shares=dict(wanted), seed=seed) if wanted is not None else None,
-            config=config_lines(real, known.classes, members, target_format),
+            config=config_lines(
+                real,
+                known.classes,
+                [name for name, names in members.items() if names],
+                target_format,
+                empty=[name for name, names in members.items() if not names],
+                can_draw=wanted is not None,
+            ),
         )
         report.facts['files'] = sorted([REPORT_NAME, *(path.name for path in new.iterdir())])
         report.write_json(new / REPORT_NAME)
