@@ -62,7 +62,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='what boxes refer to in images turned by EXIF whose annotated size does not tell: '
         'the upright image as viewers show it, or the stored one (default: refuse these images)',
     )
-    parser.add_argument('--force', action='store_true', help='replace what was imported to --out')
+    parser.add_argument(
+        '--force',
+        action='store_true',
+        help='replace what was imported to --out, unless files were added or changed there',
+    )
     return parser.parse_args(argv)
 
 

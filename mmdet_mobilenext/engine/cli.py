@@ -41,12 +41,17 @@ EXPECTED_ERRORS = (
 def stop_on_expected_errors() -> Iterator[None]:
     """Turn expected errors into their message on stderr and exit code 1.
 
+    Of other errors of the operating system those that name a file count as expected, such as a
+    folder that is read-only or a disk that is full.
+
     Example:
         >>> with stop_on_expected_errors():
         ...     pass
     """
     try:
         yield
-    except EXPECTED_ERRORS as error:
+    except (*EXPECTED_ERRORS, OSError) as error:
+        if not isinstance(error, EXPECTED_ERRORS) and error.filename is None:
+            raise
         print(f'\n{type(error).__name__}: {error}', file=sys.stderr, flush=True)
         sys.exit(1)

@@ -380,6 +380,31 @@ class TestVerify:
         (weights / f'{NAME}.json').write_text('{"half')
         assert 'is damaged' in self.problem(index, weights)
 
+    @pytest.mark.parametrize(
+        ('name', 'content', 'message'),
+        [
+            ('trusted', {NAME: 'abc'}, f"'{NAME}' is a str, not an object"),
+            ('trusted', {NAME: {}}, f"`sha256` of '{NAME}' must be text, but is None"),
+            ('trusted', {'other': dict(sha256=7)}, "`sha256` of 'other' must be text, but is 7"),
+            (NAME, dict(entry=[NAME]), '`entry` of it must be text'),
+            (NAME, dict(entry=NAME), '`verified` of it must be text'),
+        ],
+    )
+    def test_entries_of_another_kind(self, index, weights, authors_file, name, content, message):
+        path = weights / f'{name}.json'
+        if name == NAME:
+            content = json.loads(path.read_text()) | dict(verified=None) | content
+        path.write_text(json.dumps(content))
+        for file in (None, authors_file):
+            with pytest.raises(WeightsError) as caught:
+                fetch_weights(index[NAME], weights, file)
+            assert f'{path} is damaged ({message}' in str(caught.value)
+        assert f'{path} is damaged ({message}' in self.problem(index, weights)
+
+    def test_deep_nesting_in_a_record(self, index, weights):
+        (weights / f'{NAME}.json').write_text('[' * 100_000)
+        assert 'is damaged' in self.problem(index, weights)
+
     def test_keys_of_a_file_without_a_record(self, index, weights):
         (weights / f'{NAME}.json').unlink()
         (finding,) = verify_weights(index, weights)

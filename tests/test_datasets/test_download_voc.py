@@ -2,6 +2,7 @@
 """VOC from archives: what is fetched, what is unpacked, and what a kill leaves."""
 
 import dataclasses
+import errno
 import functools
 import hashlib
 import multiprocessing
@@ -30,7 +31,7 @@ from mmdet_mobilenext.datasets.download import (
     unpack,
     voc,
 )
-from mmdet_mobilenext.engine.cli import EXPECTED_ERRORS
+from mmdet_mobilenext.engine.cli import EXPECTED_ERRORS, stop_on_expected_errors
 from mmdet_mobilenext.fetching import resuming
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -414,7 +415,19 @@ def test_offline_message_says_what_to_fetch_and_to_run(site):
     test, voc12 = (a.name for a in site.table[1:])
     command = f'python tools/download_voc.py --years 2007 2012 --dest {site.dest} --archive '
     assert command + f'{test} {voc12}' in message
-    assert '404' in message
+    assert '404' in message and 'kept' not in message  # nothing was fetched
+
+
+def test_offline_message_tells_of_bytes_that_are_kept(site):
+    archive = site.table[2]
+    (site.files / archive.name).unlink()
+    part = site.dest / voc.FETCHED / f'.{archive.name}.part'
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b'1234567')
+    part.with_name(f'{part.name}.json').write_text('{"url": "https://example.org/a.tar"}')
+    with pytest.raises(VocDownloadError, match=r'The 7 bytes fetched so far are kept in .*again'):
+        site.run([2012])
+    assert part.read_bytes() == b'1234567'
 
 
 def test_too_little_space(site, monkeypatch):
@@ -485,3 +498,19 @@ def test_tool_ends_with_the_message(site, monkeypatch, capsys):
         run_tool(monkeypatch, '--dest', site.dest, '--years', 2007, '--archive', mine)
     assert caught.value.code == 1
     assert f'VocDownloadError: {mine} has the MD5 ' in capsys.readouterr().err
+
+
+def test_tool_names_the_place_that_cannot_be_written(site, monkeypatch, capsys):
+    site.dest.write_text('a file')
+    with pytest.raises(SystemExit) as caught:
+        run_tool(monkeypatch, '--dest', site.dest)
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.startswith('\nNotADirectoryError: [Errno 20] Not a directory: ')
+    for name in ('PermissionError', 'OSError'):
+        error = {'PermissionError': errno.EACCES, 'OSError': errno.ENOSPC}[name]
+        with pytest.raises(SystemExit), stop_on_expected_errors():
+            raise OSError(error, os.strerror(error), 'data/VOCdevkit')
+        message = capsys.readouterr().err
+        assert message.startswith(f'\n{name}: ') and 'data/VOCdevkit' in message
+    with pytest.raises(OSError, match='who knows'), stop_on_expected_errors():
+        raise OSError('who knows where')  # this one needs its traceback

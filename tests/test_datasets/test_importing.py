@@ -2,6 +2,7 @@
 """Import of COCO, YOLO and VOC: round trips, books, odd images, odd files."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from limits import largest_file, no_more_open_files
 from mmdet.datasets import CocoDataset, XMLDataset
 from PIL import Image
 from pycocotools.coco import COCO
@@ -24,6 +26,8 @@ from mmdet_mobilenext.datasets.importing import ImportDataError, import_dataset
 from mmdet_mobilenext.datasets.importing.boxes import from_voc, to_voc, turn_upright
 from mmdet_mobilenext.datasets.importing.class_names import read_class_names
 from mmdet_mobilenext.datasets.importing.config_lines import config_lines
+from mmdet_mobilenext.datasets.importing.out_folder import OutFolder
+from mmdet_mobilenext.datasets.importing.pictures import LONGEST_SIDE, place_picture
 from mmdet_mobilenext.datasets.importing.report import REASONS, ImportReport
 from mmdet_mobilenext.datasets.importing.splits import draw_splits, parse_fractions
 
@@ -441,6 +445,32 @@ class TestCocoFiles:
         assert [o[2] for o in voc_objects(out, 'a')] == ['1', '1', '0']
         assert reasons(report) == {'crowd_to_difficult': 2}
 
+    def test_names_that_are_too_long_for_a_file(self, source):
+        for name in ('a.jpg', f'{"x" * 150}/1.jpg', f'{"x" * 150}/{"ü" * 120}.jpg'):
+            picture(source.images / name)
+        picture(source.images / f'y/{"ü" * 120}.jpg')
+        listed = ['a.jpg', 'x' * 300 + '.jpg']
+        listed += [p.relative_to(source.images).as_posix() for p in source.images.rglob('ü*.jpg')]
+        out, report = source.from_coco(coco(listed, [(2, 1, (0, 0, 9, 9)), (1, 1, (0, 0, 9, 9))]))
+        assert report.entries['image_missing'][0].startswith('xxx')
+        ids = (out / 'ImageSets/Main/train.txt').read_text(encoding='utf-8').split()
+        assert len(set(ids)) == 3  # the folder's name does not fit in beside that of the file
+        assert all((out / f'Annotations/{i}.xml').is_file() for i in ids)
+
+    def test_a_split_without_any_image_is_told(self, source):
+        picture(source.images / 'a.jpg')
+        files = [
+            f'{split}={source.json(coco([name], [(1, 1, (0, 0, 9, 9))]), f"{split}.json")}'
+            for split, name in (('train', 'a.jpg'), ('val', 'gone.jpg'))
+        ]
+        out, report = source.run(*files)
+        assert report.entries['split_empty'] == ['val']
+        assert report.facts['splits'] == dict(train=1, val=0)
+        assert (out / 'ImageSets/Main/val.txt').read_text() == ''
+        lines = report.facts['config']
+        assert 'No image is left of val' in lines and 'add one to the source' in lines
+        assert '--split' not in lines  # it is for sources without splits
+
     @pytest.mark.parametrize('text', ['{', '[]', '{"images": []}', 'null', '[' * 5000])
     def test_no_coco_json(self, source, text):
         (source.root / 'a.json').write_text(text)
@@ -576,6 +606,14 @@ class TestImages:
         with pytest.raises(ImportDataError, match=rf'image_many_frames(.|\n)*a\.{suffix}: .*2 fr'):
             self.one(source, f'a.{suffix}')
 
+    def test_more_pixels_than_jpeg_holds(self, source):
+        size = (LONGEST_SIDE + 1, 16)
+        picture(source.images / 'a.png', size)
+        with pytest.raises(ImportDataError, match=r'image_too_large(.|\n)*a\.png: 65501 x 16'):
+            self.one(source, 'a.png', size)
+        path, *_ = self.one(source, 'a.png', size, lossless=True)
+        assert path.read_bytes() == (source.images / 'a.png').read_bytes()
+
     def test_32_bits_are_refused_by_name(self, source):
         picture(source.images / 'a.tif', mode='F')
         with pytest.raises(ImportDataError, match=r'image_no_8bit(.|\n)*a\.tif'):
@@ -674,6 +712,32 @@ class TestYolo:
         with pytest.raises(ImportDataError, match='YAML'):
             source.run(source.root / 'data.yaml', source_format='yolo')
 
+    @pytest.mark.parametrize(
+        ('text', 'message'),
+        [
+            ('names: [2020-13-45]', 'not YAML: month must be'),
+            ('[' * 1000, 'not YAML'),
+            ('{nc: 5, names: [a]}', r'itself: `nc: 5`, but 1 `names`'),
+            ('names: {.inf: a}', 'must be whole numbers'),
+            ('names: {1.5: a}', 'must be whole numbers'),
+            ('names: {0: a, "0": b}', 'must be there once'),
+        ],
+    )
+    def test_yaml_that_cannot_be_meant(self, source, text, message):
+        (source.root / 'data.yaml').write_text(text)
+        with pytest.raises(ImportDataError, match=rf'data\.yaml.* {message}'):
+            source.run(source.root / 'data.yaml', source_format='yolo')
+
+    def test_number_of_classes_that_is_right(self, source):
+        yml = self.layout(source, ['0 0.5 0.5 0.5 0.5'], nc=2)
+        assert source.run(yml, source_format='yolo')[1].written == [2, 1]
+
+    def test_lists_without_images(self, source):
+        yml = self.layout(source, ['0 0.5 0.5 0.5 0.5'], val='val.txt')
+        (source.root / 'val.txt').write_text('gone.jpg\n')
+        _, report = source.run(yml, source_format='yolo')
+        assert report.entries['split_empty'] == ['val'] and report.count('image_missing') == 1
+
     def test_folder_of_labels(self, source):
         self.layout(source, ['0 0.5 0.5 0.5 0.5'])
         (source.root / 'labels/classes.txt').write_text('cat')
@@ -744,6 +808,12 @@ class TestVoc:
         assert 'DOCTYPE' in report.entries['labels_unreadable'][0]
         assert report.read == [4, 0]
 
+    def test_a_list_of_ids_without_images(self, source):
+        root = self.voc(source, self.obj((1, 1, 9, 9)))
+        (root / 'ImageSets/Main/val.txt').write_text(f'gone\n{"x" * 300}\n')
+        _, report = source.run(root, source_format='voc')
+        assert report.entries['split_empty'] == ['val'] and report.count('labels_unreadable') == 2
+
     def test_splits_that_overlap(self, source):
         root = self.voc(source, self.obj((1, 1, 9, 9)))
         self.voc(source, self.obj((1, 1, 9, 9)), 'trainval')
@@ -768,7 +838,7 @@ class TestResult:
         with pytest.raises(FileExistsError, match='--force'):
             import_dataset(sources, out, **options)
         (out / 'extra').touch()
-        with pytest.raises(FileExistsError, match=r"other things in it.*\['extra'\]"):
+        with pytest.raises(FileExistsError, match=r'other things in it.*: extra\.'):
             import_dataset(sources, out, force=True, **options)
         (out / 'extra').unlink()
         import_dataset(sources, out, force=True, **options)
@@ -792,6 +862,103 @@ class TestResult:
             import_dataset(sources, out, split_name='val', force=True, **options)
         assert (out / 'import_report.json').read_bytes() == before
         assert not list(source.root.glob('.out*'))
+
+    @pytest.fixture
+    def imported(self, source):
+        """A result, and how to import to it anew."""
+        picture(source.images / 'a.jpg')
+        file = source.json(coco(['a.jpg'], [(1, 1, (0, 0, 9, 9))]))
+
+        def again(link=False):
+            options = dict(source_format='coco', images=[source.images], split_name='train')
+            out = source.root / 'out'
+            import_dataset([file], out, link=link, force=True, progress=False, **options)
+            return out
+
+        return again(), again
+
+    def test_what_was_added_or_changed_inside_is_not_replaced(self, imported):
+        out, again = imported
+        again()
+        xml, own = out / 'Annotations/a.xml', out / 'ImageSets/Main/mine.txt'
+        before = xml.read_bytes()
+        os.utime(xml, (1, 1))  # as a copy of the folder has it
+        again()
+        own.write_text('a\n')
+        (out / 'JPEGImages/notes').mkdir()
+        xml.write_bytes(before.replace(b'<xmax>9<', b'<xmax>8<'))
+        message = r'Annotations/a\.xml \(changed\), ImageSets/Main/mine\.txt, JPEGImages/notes/\.'
+        with pytest.raises(FileExistsError, match=message):
+            again()
+        assert own.read_text() == 'a\n' and b'<xmax>8<' in xml.read_bytes()
+        own.unlink()
+        (out / 'JPEGImages/notes').rmdir()
+        with pytest.raises(FileExistsError, match=r'remove: Annotations/a\.xml \(changed\)\.'):
+            again()
+        xml.unlink()
+        again()
+        assert xml.read_bytes() == before
+
+    def test_links_do_not_count_as_changed_with_their_source(self, source, imported):
+        out, again = imported
+        again(link=True)
+        with open(source.images / 'a.jpg', 'ab') as file:
+            file.write(b'more')
+        again(link=True)
+        assert os.path.samefile(out / 'JPEGImages/a.jpg', source.images / 'a.jpg')
+
+    @pytest.mark.parametrize('text', [None, '{', '{"files": {"a": 1}}', '{"files": []}'])
+    def test_without_the_record_nothing_is_replaced(self, imported, text):
+        out, again = imported
+        (out / 'import_files.json').unlink()
+        if text is not None:
+            (out / 'import_files.json').write_text(text)
+        with pytest.raises(FileExistsError, match=r'cannot be told \(.*import_files\.json'):
+            again()
+
+    @pytest.mark.parametrize('name', ['a.jpg', 'a.png'])
+    def test_a_failure_to_write_is_none_of_the_image(self, source, name):
+        pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+        Image.fromarray(pixels).save(source.images / name)
+        content = coco([dict(id=1, file_name=name)], [(1, 1, (0, 0, 9, 9))])
+        with pytest.raises(OSError, match=r'disk at /.*JPEGImages/a\.jpg') as caught:
+            with largest_file(10_000):
+                source.from_coco(content)
+        assert caught.value.errno == errno.EFBIG
+        assert sorted(p.name for p in source.root.iterdir()) == ['all.json', 'images']
+
+    def test_a_file_that_is_not_whole_is_removed(self, source):
+        out = OutFolder(source.root / 'out')
+        with pytest.raises(OSError, match='cannot write 20000 bytes'), largest_file(10_000):
+            out.write('sub/a', bytes(20_000))
+        assert list((out.root / 'sub').iterdir()) == []
+
+    def test_too_many_open_files_are_none_of_the_image(self, source):
+        path, out = picture(source.images / 'a.jpg'), OutFolder(source.root / 'out')
+        with pytest.raises(OSError, match=r'images/a\.jpg') as caught, no_more_open_files():
+            place_picture(path, (WIDTH, HEIGHT), out, 'a')
+        assert caught.value.errno == errno.EMFILE
+
+    def test_text_that_is_not_utf8_is_named(self, source):
+        picture(source.images / 'a.jpg')
+        bad = source.root / 'names.txt'
+        bad.write_bytes('Zaunkönig\n'.encode('latin-1'))
+        message = r'{}.* is not UTF-8 \(byte 6 is 0xf6\): save it as UTF-8'
+        with pytest.raises(ImportDataError, match=message.format('names.txt')):
+            read_class_names(str(bad))
+        with pytest.raises(ImportDataError, match=message.format('names.txt')):
+            source.run(bad)
+        with pytest.raises(ImportDataError, match=message.format('names.txt')):
+            source.run(bad, source_format='yolo')
+        (source.root / 'data.yaml').write_text('{names: [a], train: names.txt}')
+        with pytest.raises(ImportDataError, match=message.format('names.txt')):
+            source.run(source.root / 'data.yaml', source_format='yolo')
+        main = source.root / 'VOC/ImageSets/Main'
+        main.mkdir(parents=True)
+        (source.root / 'VOC/Annotations').mkdir()
+        bad.rename(main / 'val.txt')
+        with pytest.raises(ImportDataError, match=message.format('val.txt')):
+            source.run(source.root / 'VOC', source_format='voc')
 
     def test_results_and_links_in_circles_are_no_sources(self, source):
         picture(source.images / 'a.jpg')

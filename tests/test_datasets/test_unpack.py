@@ -217,6 +217,7 @@ def test_a_full_disk_is_no_damage(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='No space left') as caught:
         unpack(tmp_path / 'a.tar', tmp_path / 'out')
     assert not isinstance(caught.value, ArchiveError)
+    assert caught.value.filename == str(tmp_path / 'out') and 'a.tar was' in str(caught.value)
 
 
 def test_damaged_header_in_the_middle_does_not_end_the_archive(tmp_path):

@@ -25,7 +25,7 @@ from mmdet_mobilenext.datasets.work_folder import work_folder
 from .errors import WeightsError
 from .index import WeightsEntry
 from .networks import check_fits
-from .records import TRUSTED, check_trust, read_json, remember, write_json
+from .records import TRUSTED, check_trust, read_record, read_trusted, remember, write_json
 
 __all__ = ['fetch_weights', 'find_entry', 'how_to_use']
 
@@ -88,7 +88,7 @@ def fetch_weights(
     target, record_path = folder / f'{name}.pth', folder / f'{name}.json'
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / '.lock'):
-        record = read_json(record_path)
+        record = read_record(record_path)
         if file is None and _is_there(entry, target, record, trust_new):
             say(f'{target} is there already ({record["verified"]})')
             return target
@@ -157,7 +157,7 @@ def _is_there(entry: WeightsEntry, target: Path, record: Mapping, trust_new: boo
         return False
     source = str(record.get('source_sha256'))
     if entry.known_hash is None:
-        first = read_json(target.parent / TRUSTED).get(entry.name) or {}
+        first = read_trusted(target.parent).get(entry.name, {})
         right = source == first.get('sha256')
     else:
         right = source.startswith(entry.known_hash.rpartition(':')[2])

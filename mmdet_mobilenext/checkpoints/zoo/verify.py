@@ -12,7 +12,7 @@ from mmdet_mobilenext.checkpoints.convert import sha256_of
 from .errors import WeightsError
 from .index import WeightsEntry
 from .networks import check_fits
-from .records import TRUSTED, read_json
+from .records import TRUSTED, read_record, read_trusted
 
 __all__ = ['Finding', 'verify_weights']
 
@@ -63,7 +63,7 @@ def _verify(index: Mapping[str, WeightsEntry], folder: Path, name: str) -> str:
     path = folder / f'{name}.pth'
     if not path.is_file():
         raise WeightsError(f'{path} is missing: python tools/weights.py fetch {name}')
-    record = read_json(folder / f'{name}.json')
+    record = read_record(folder / f'{name}.json')
     if not record:
         if name not in index:
             return 'not of this tool: nothing to compare it with'
@@ -74,7 +74,7 @@ def _verify(index: Mapping[str, WeightsEntry], folder: Path, name: str) -> str:
             f'{path} is not what was written: sha256 {sha256}, recorded {record.get("sha256")}. '
             'Remove it and fetch it again'
         )
-    entry = index.get(record.get('entry', ''))
+    entry = index.get(record['entry'])
     if entry is None:
         raise WeightsError(f'{name}.json names {record.get("entry")!r}, which the index has not')
     source = str(record.get('source_sha256'))
@@ -85,7 +85,7 @@ def _verify(index: Mapping[str, WeightsEntry], folder: Path, name: str) -> str:
             f'{entry.name}: fetch it again'
         )
     if entry.known_hash is None:
-        first = read_json(folder / TRUSTED).get(entry.name, {}).get('sha256')
+        first = read_trusted(folder).get(entry.name, {}).get('sha256')
         if first != source:
             raise WeightsError(
                 f'{path} was made of a file with the sha256 {source}, but {TRUSTED} trusts {first} '

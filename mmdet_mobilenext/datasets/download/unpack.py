@@ -48,6 +48,7 @@ def unpack(archive: str | Path, dest: str | Path) -> None:
     Raises:
         ArchiveError: If the archive is damaged, no tar or zip, or has a member as above. The
             message names both.
+        OSError: If ``dest`` cannot be written; it names a file or folder.
 
     Example:
         >>> import tempfile
@@ -84,6 +85,9 @@ def unpack(archive: str | Path, dest: str | Path) -> None:
         raise ArchiveError(f'{archive} cannot be read here: {error}') from error
     except (*_DAMAGED, OSError) as error:
         if isinstance(error, OSError) and error.errno not in _BAD_BYTES:
+            if error.filename is None:  # of writing, as on a full disk
+                why = f'{error.strerror} while {archive} was unpacked'
+                raise OSError(error.errno, why, str(dest)) from error
             raise
         raise ArchiveError(
             f'{archive} is damaged ({type(error).__name__}: {error}): fetch it again'

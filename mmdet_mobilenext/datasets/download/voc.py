@@ -65,6 +65,7 @@ def download_voc(
             else is in place.
         ArchiveError: If an archive cannot be unpacked.
         FileNotFoundError: If an archive is not there.
+        OSError: If ``dest`` cannot be written.
 
     Example:
         >>> import tempfile
@@ -232,9 +233,19 @@ def _fetch(
             f'{error}\n\nTo go on by hand, fetch these files from any of their addresses, with '
             'another machine if need be:\n' + '\n'.join(lines) + '\nand then:\n  '
             # what is there may be left out when the files lie in --dest
-            f'{shlex.join(command)}\nwith the paths where they are. What was fetched so far is '
-            'kept: running the same command again goes on from there'
+            f'{shlex.join(command)}\nwith the paths where they are.{_kept(dest / FETCHED)}'
         ) from error
+
+
+def _kept(fetched: Path) -> str:
+    """What the next call need not fetch again, in words."""
+    size = sum(path.stat().st_size for path in fetched.glob('.*.part'))
+    if not size:
+        return ''
+    return (
+        f' The {size:,} bytes fetched so far are kept in {fetched}: running the same command again '
+        'goes on from there'
+    )
 
 
 def _put_in_place(

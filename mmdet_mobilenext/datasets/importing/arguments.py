@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mmdet_mobilenext.datasets.checks.wording import list_some
+
+from .out_folder import find_own_files
 from .pictures import EXIF_CHOICES
 from .records import ImportDataError
 from .report import REPORT_NAME
@@ -66,7 +68,8 @@ def check_out(out: Path, force: bool) -> None:
         force (bool): Whether an import may be replaced.
 
     Raises:
-        FileExistsError: It exists, and is foreign, has foreign things in it or ``force`` is False.
+        FileExistsError: It exists, and is foreign, has things of its owner in it or ``force`` is
+            False.
 
     Example:
         >>> check_out(Path('no such folder'), force=False)
@@ -81,12 +84,14 @@ def check_out(out: Path, force: bool) -> None:
     if not force:
         raise FileExistsError(f'{out} was imported before: --force replaces it')
     try:
-        written = json.loads((out / REPORT_NAME).read_text(encoding='utf-8'))['files']
-    except (ValueError, KeyError, TypeError):
-        written = []
-    others = sorted(path.name for path in out.iterdir() if path.name not in written)
-    if others:
+        own = find_own_files(out)
+    except (FileNotFoundError, ValueError) as error:
+        raise FileExistsError(
+            f'{out} was imported before, but which of its files are your own cannot be told '
+            f'({error}). Remove it yourself, or choose another folder'
+        ) from error
+    if own:
         raise FileExistsError(
             f'{out} was imported before, but has other things in it by now, which --force would '
-            f'remove: {others}. Move them away, or choose another folder'
+            f'remove: {list_some(own)}. Move them away, or choose another folder'
         )

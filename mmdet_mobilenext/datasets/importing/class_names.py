@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .paths import read_text
 from .records import ImportDataError, clean_class_name
 from .report import ImportReport
 from .yolo_yaml import load_yaml, read_names
@@ -22,7 +23,7 @@ def read_class_names(value: str) -> tuple[str, ...]:
         tuple[str]: Names in order.
 
     Raises:
-        ImportDataError: A name is there twice, or is none.
+        ImportDataError: A name is there twice, or is none, or the file is not UTF-8.
         FileNotFoundError: There is no such file.
 
     Example:
@@ -35,8 +36,7 @@ def read_class_names(value: str) -> tuple[str, ...]:
     if path.suffix in ('.yaml', '.yml'):
         names = list(read_names(load_yaml(path), path, ImportReport()).values())
     elif path.suffix in ('.txt', '.names') or (len(path.parts) > 1 and path.is_file()):
-        lines = path.read_text(encoding='utf-8-sig').splitlines()
-        names = [line for line in lines if line.strip()]
+        names = [line for line in read_text(path).splitlines() if line.strip()]
     else:
         names = value.split(',')
     names = [clean_class_name(name, value, ImportReport()) for name in names]

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from .report import REPORT_NAME
+
 __all__ = ['config_lines']
 
 _DATASETS = """data_root = {root!r}
@@ -23,15 +25,23 @@ _OTHER_LIST = """dict(
 
 
 def config_lines(
-    root: Path, classes: Sequence[str], splits: Iterable[str], target_format: str
+    root: Path,
+    classes: Sequence[str],
+    splits: Iterable[str],
+    target_format: str,
+    empty: Sequence[str] = (),
+    can_draw: bool = True,
 ) -> str:
     """Write the part of a config that names data and classes; ``docs/own_data.md`` has the rest.
 
     Args:
         root (Path): Folder of the set.
         classes (Sequence[str]): Class names in order.
-        splits (Iterable[str]): Names of the splits.
+        splits (Iterable[str]): Names of the splits that have images.
         target_format (str): Format of the set.
+        empty (Sequence[str]): Names of the others. Defaults to none.
+        can_draw (bool): Whether splits may be drawn: the source has none of its own. Defaults to
+            True.
 
     Returns:
         str: Python lines; for other formats than VOC only root and classes.
@@ -59,12 +69,16 @@ def config_lines(
     if target_format != 'voc':
         return text.split('\n\n')[0] + '\n'
     missing = [name for name, split in (('train', train), ('val', val)) if split is None]
+    notes = ''
+    if empty:
+        notes += f'# No image is left of {" and ".join(empty)}: {REPORT_NAME} tells why.\n'
     if missing:
-        text = (
-            f'# There is no split for {" and ".join(missing)}: draw one with --split, or name its '
-            f'list as ann_file.\n{text}'
+        way = 'draw one with --split' if can_draw else 'add one to the source'
+        notes += (
+            f'# There is no split for {" and ".join(missing)}: {way}, or name its list as '
+            'ann_file.\n'
         )
-    return text
+    return notes + text
 
 
 def _split_for(role: str, splits: Sequence[str]) -> str | None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import unicodedata
@@ -12,10 +13,25 @@ from pathlib import Path, PurePosixPath
 
 from mmdet_mobilenext.datasets.checks.files import _wrong_id
 
-from .records import SourceImage
+from .records import ImportDataError, SourceImage
 from .report import REPORT_NAME, ImportReport
 
-__all__ = ['IMAGE_SUFFIXES', 'ImageFolder', 'give_ids', 'unsafe_path']
+__all__ = [
+    'FILE_ERRORS',
+    'IMAGE_SUFFIXES',
+    'ImageFolder',
+    'give_ids',
+    'is_file',
+    'read_text',
+    'unsafe_path',
+]
+
+FILE_ERRORS = (FileNotFoundError, IsADirectoryError, PermissionError)
+"""What is wrong with one file of a source. Other errors, such as too many open files or a broken
+disk, are not its fault: the import stops."""
+
+LONGEST_ID = 255 - len('.jpg')
+"""Bytes of an id: file systems take 255 for a name."""
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.jpe', '.mpo')
 
@@ -43,6 +59,44 @@ def unsafe_path(name: object) -> str:
     if any(unicodedata.category(character) == 'Cc' for character in name):
         return 'has control characters'
     return ''
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; none has a name that is too long for the file system.
+
+    Args:
+        path (Path): The file.
+
+    Example:
+        >>> is_file(Path('x' * 300))
+        False
+    """
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
+
+
+def read_text(path: Path) -> str:
+    """Read a text file of a source: UTF-8, with a byte order mark or without.
+
+    Args:
+        path (Path): The file.
+
+    Returns:
+        str: Its text.
+
+    Raises:
+        ImportDataError: It is not UTF-8.
+        OSError: It cannot be read.
+    """
+    try:
+        return path.read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        wrong = f'byte {error.start + 1} is 0x{error.object[error.start]:02x}'
+        raise ImportDataError(f'{path} is not UTF-8 ({wrong}): save it as UTF-8') from error
 
 
 class ImageFolder:
@@ -76,7 +130,7 @@ class ImageFolder:
             needed; without a file, None and a name that is there.
         """
         path = self.root / name
-        if path.is_file():
+        if is_file(path):
             return path, ''
         if self._by_form is None:  # only where it is needed: the folder may be large
             self._by_form = {_form(self.relative(p)): p for p in self.files()}
@@ -144,7 +198,7 @@ def give_ids(images: Sequence[SourceImage], report: ImportReport) -> None:
     for image in images:
         number = 2
         while not image.img_id:
-            wanted = f'{_with_folder(image)}_{number}'
+            wanted = _cut(_with_folder(image), f'_{number}')
             if _key(wanted) not in taken:
                 image.img_id = wanted
                 taken.add(_key(wanted))
@@ -178,4 +232,9 @@ def _legal(name: str) -> str:
     name = ''.join(c if c.isprintable() else '_' for c in name) or '_'
     if _wrong_id(name):  # '.', a name that ends in '.jpg', or one that looks like a list of VOC
         name = name.replace('.', '_').replace(' ', '_')
-    return name
+    return _cut(name)
+
+
+def _cut(name: str, end: str = '') -> str:
+    """As much of a name as a file system takes, and an end."""
+    return name.encode()[: LONGEST_ID - len(end)].decode(errors='ignore').rstrip() + end

@@ -8,21 +8,26 @@ readers do not; so a turned image is written upright without it.
 
 from __future__ import annotations
 
-import os
-import shutil
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmdet_mobilenext.datasets.checks.wording import show
 
+from .out_folder import OutFolder
+from .paths import FILE_ERRORS
+
 __all__ = ['EXIF_CHOICES', 'PictureError', 'Placed', 'place_picture']
 
 QUALITY = 95
 """Of JPEG files that are encoded anew, with full colour resolution."""
+
+LONGEST_SIDE = 65500
+"""Pixels that libjpeg encodes."""
 
 EXIF_CHOICES = ('refuse', 'upright', 'stored')
 _ORIENTATION = 0x0112
@@ -57,7 +62,8 @@ class Placed:
 def place_picture(
     path: Path,
     annotated: tuple[int, int] | None,
-    dest: Path,
+    out: OutFolder,
+    dest: str,
     *,
     only_jpg_name: bool = True,
     link: bool = False,
@@ -69,7 +75,8 @@ def place_picture(
     Args:
         path (Path): The source's file.
         annotated (tuple[int], optional): Width and height of the annotation.
-        dest (Path): Where to, without extension.
+        out (OutFolder): Folder of the result.
+        dest (str): Where to in that folder, without extension.
         only_jpg_name (bool): Name the file ``.jpg`` whatever it holds, and keep no other format
             than JPEG; otherwise PNG may stay PNG. Defaults to True.
         link (bool): Link files that need no change instead of copying them: a hard link, or a
@@ -83,31 +90,44 @@ def place_picture(
 
     Raises:
         PictureError: It is no image, or not one that can be used; nothing was written.
+        OSError: It cannot be written, or reading fails for another reason than the file; nothing
+            is left of it.
 
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
         >>> Image.new('RGBA', (8, 6)).save(folder / 'a.png')
-        >>> place_picture(folder / 'a.png', (8, 6), folder / 'b').notes
+        >>> out = OutFolder(folder / 'set')
+        >>> place_picture(folder / 'a.png', (8, 6), out, 'JPEGImages/b').notes
         [('image_converted', 'PNG with transparency, which is left out')]
     """
     try:
-        with Image.open(path) as image:
+        content = path.read_bytes()
+    except FILE_ERRORS as error:
+        raise PictureError('image_unreadable', f'{type(error).__name__}: {error}') from error
+    try:
+        with Image.open(io.BytesIO(content)) as image:
             _refuse_frames(image)
             orientation = _orientation(image)
             image.load()  # in full: a cut off file shows here
-            place = (path, annotated, dest, only_jpg_name, link, lossless, exif)
-            return _place(image, orientation, *place)
+            given = (content, annotated, only_jpg_name, lossless, exif)
+            placed, kind, pixels = _prepare(image, orientation, *given)
     except UnidentifiedImageError:
-        with open(path, 'rb') as file:
-            start = file.read(12)
-        detail = f'no known image format, {path.stat().st_size} bytes that start with {show(start)}'
+        detail = f'no known image format, {len(content)} bytes that start with {show(content[:12])}'
         raise PictureError('image_unreadable', detail) from None
     except PictureError:
         raise
     # Pillow's decoders raise nearly anything for damaged files.
     except Exception as error:
         raise PictureError('image_unreadable', f'{type(error).__name__}: {error}') from error
+    # From here on the image is good: what fails is the machine, not to be caught with that.
+    suffix = '.jpg' if only_jpg_name or kind == 'JPEG' else '.png'
+    placed.file_name = f'{PurePosixPath(dest).name}{suffix}'
+    if pixels is None and link:
+        placed.notes.append(('image_linked', out.link(f'{dest}{suffix}', path, content)))
+    else:
+        out.write(f'{dest}{suffix}', content if pixels is None else _encode(pixels, kind))
+    return placed
 
 
 def _refuse_frames(image: Image.Image) -> None:
@@ -122,17 +142,16 @@ def _orientation(image: Image.Image) -> int:
     return value if value in range(2, 9) else 1
 
 
-def _place(
+def _prepare(
     image: Image.Image,
     orientation: int,
-    path: Path,
+    content: bytes,
     annotated: tuple[int, int] | None,
-    dest: Path,
     only_jpg_name: bool,
-    link: bool,
     lossless: bool,
     exif: str,
-) -> Placed:
+) -> tuple[Placed, str, np.ndarray | None]:
+    """The image as it will be, its format, and its pixels; None for those if it stays as it is."""
     if min(image.size) < 2:
         raise PictureError('image_too_small', '{} x {}'.format(*image.size))
     # Pillow turns TIFF itself while it loads them, in some versions.
@@ -140,7 +159,7 @@ def _place(
     stored = upright.size if orientation < 5 else upright.size[::-1]
     frame = _annotated_frame(stored, annotated, orientation, exif)
     kind = 'JPEG' if image.format in ('JPEG', 'MPO') else image.format
-    convert, what = _needed(image, path)
+    convert, what = _needed(image, content)
     keep = kind == 'JPEG' or (kind == 'PNG' and (lossless or not only_jpg_name))
     result = Placed(
         size=upright.size,
@@ -155,39 +174,24 @@ def _place(
         result.notes.append(('image_turned', f'EXIF orientation {orientation}, {boxes}'))
     if keep and convert is None and orientation == 1:
         result.channels = 1 if image.mode == 'L' else 3
-        result.file_name = f'{dest.name}{_suffix(kind, only_jpg_name)}'
-        _bring(path, dest.with_name(result.file_name), link, result)
-        return result
+        return result, kind, None
+    new = 'PNG' if lossless or (kind == 'PNG' and not only_jpg_name) else 'JPEG'
+    if new == 'JPEG' and max(result.size) > LONGEST_SIDE:
+        raise PictureError('image_too_large', '{} x {}'.format(*result.size))
     image = convert(upright) if convert else upright
     image = image if image.mode == 'L' else image.convert('RGB')
-    new = 'PNG' if lossless or (kind == 'PNG' and not only_jpg_name) else 'JPEG'
     result.channels = 1 if image.mode == 'L' else 3
-    result.file_name = f'{dest.name}{_suffix(new, only_jpg_name)}'
-    options = {} if new == 'PNG' else dict(quality=QUALITY, subsampling=0)
-    # Neither EXIF nor a colour profile, which MMDetection would not look at.
-    clean = Image.fromarray(np.asarray(image))
-    clean.save(dest.with_name(result.file_name), new, **options)
     if what or kind != 'JPEG':
         result.notes.append(('image_converted', f'{kind}{what}'))
-    return result
+    return result, new, np.asarray(image)
 
 
-def _suffix(kind: str, only_jpg_name: bool) -> str:
-    return '.jpg' if only_jpg_name or kind == 'JPEG' else '.png'
-
-
-def _bring(path: Path, dest: Path, link: bool, result: Placed) -> None:
-    """Copy a file, or link it."""
-    if not link:
-        shutil.copyfile(path, dest)
-        return
-    real = path.resolve()
-    try:
-        os.link(real, dest)
-        result.notes.append(('image_linked', 'hard'))
-    except OSError:  # another file system, or one without hard links
-        os.symlink(real, dest)
-        result.notes.append(('image_linked', 'symbolic'))
+def _encode(pixels: np.ndarray, kind: str) -> bytes:
+    """Encode an image, with neither EXIF nor a colour profile: MMDetection looks at none."""
+    options = {} if kind == 'PNG' else dict(quality=QUALITY, subsampling=0)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, **options)
+    return file.getvalue()
 
 
 def _annotated_frame(
@@ -212,7 +216,7 @@ def _annotated_frame(
 
 
 def _needed(
-    image: Image.Image, path: Path
+    image: Image.Image, content: bytes
 ) -> tuple[Callable[[Image.Image], Image.Image] | None, str]:
     """How to make 8-bit grey or RGB of an image, None if it is; and why, in words."""
     mode = image.mode
@@ -228,7 +232,7 @@ def _needed(
     if mode == '1':
         return (lambda i: i.convert('L')), ' in black and white'
     if mode in ('L', 'RGB'):
-        deep = _deep_colour(image, path)
+        deep = _deep_colour(image, content)
         return (lambda i: i) if deep else None, deep
     names = {'P': 'with a palette'}
     return (lambda i: i.convert('RGB')), f' {names.get(mode, f"in {mode}")}, now RGB'
@@ -239,12 +243,11 @@ def _upper_byte(image: Image.Image) -> Image.Image:
     return Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
 
 
-def _deep_colour(image: Image.Image, path: Path) -> str:
+def _deep_colour(image: Image.Image, content: bytes) -> str:
     """Say if a file has more than the 8 bits that Pillow has kept of each colour."""
     deep = False
     if image.format == 'PNG':
-        with open(path, 'rb') as file:
-            deep = file.read(25)[24] == 16
+        deep = content[24] == 16
     elif image.format == 'TIFF':
         deep = max(image.tag_v2.get(258, (8,))) > 8
     return ' of 16 bits a colour, upper 8 kept' if deep else ''

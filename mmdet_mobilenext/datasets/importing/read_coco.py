@@ -12,7 +12,7 @@ from typing import Any
 from globox import BoundingBox
 
 from .boxes import finite_numbers
-from .paths import ImageFolder, unsafe_path
+from .paths import ImageFolder, read_text, unsafe_path
 from .records import Box, ImportDataError, SourceImage, SourceSet, clean_class_name
 from .report import ImportReport
 
@@ -59,6 +59,7 @@ def read_coco(
         folder = folders.get(split) or folders.get('')
         if folder is None:
             raise ImportDataError(f'no image folder for {file}: give --images {split}=DIR')
+        known.splits.setdefault(split, {})  # also if none of its images is there
         label = Path(file).name
         images = _images(content['images'], folder, label, report)
         _annotations(content['annotations'], images, names, known.classes, label, report)
@@ -69,9 +70,9 @@ def read_coco(
 
 
 def _load(file: str) -> dict[str, list]:
+    text = read_text(Path(file))
     try:
-        with open(file, encoding='utf-8-sig') as stream:
-            content = json.load(stream)
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ImportDataError(f'{file} is not JSON: {error}') from error
     missing = [

@@ -12,7 +12,7 @@ from mmdet_mobilenext.datasets.checks import VOC_CLASSES
 from mmdet_mobilenext.datasets.checks.annotations import _DoctypeError, _NoDoctype
 
 from .boxes import finite_numbers, from_voc
-from .paths import IMAGE_SUFFIXES, ImageFolder, unsafe_path
+from .paths import FILE_ERRORS, IMAGE_SUFFIXES, ImageFolder, is_file, read_text, unsafe_path
 from .records import Box, ImportDataError, SourceImage, SourceSet, clean_class_name
 from .report import ImportReport
 
@@ -54,6 +54,7 @@ def read_voc(
         folder = folders.get('') or ImageFolder(root / 'JPEGImages')
         made: dict[str, SourceImage | None] = {}
         for split, ids in _splits(root, report).items():
+            known.splits.setdefault(split, {})  # also if none of its images is there
             for img_id in ids:
                 if img_id not in made:
                     report.saw(images=1)
@@ -78,7 +79,7 @@ def _splits(root: Path, report: ImportReport) -> dict[str, list[str]]:
         report.add('list_not_read', str(path), f'splits are {", ".join(_SPLITS)}')
     splits = {}
     for name, path in lists.items():
-        lines = [line.strip() for line in path.read_text(encoding='utf-8-sig').splitlines()]
+        lines = [line.strip() for line in read_text(path).splitlines()]
         splits[name] = list(dict.fromkeys(filter(None, lines)))
     return splits
 
@@ -92,17 +93,20 @@ def _read_image(
         report.add('image_name_unsafe', f'{root.name}, id {img_id!r}', wrong, images=1)
         return None
     xml = root / 'Annotations' / f'{img_id}.xml'
+    if not is_file(xml):
+        report.add('labels_unreadable', f'{xml.name} of {img_id}', 'no such file', images=1)
+        return None
     try:
         parser = ET.XMLParser(target=_NoDoctype())
         tree = ET.fromstring(xml.read_bytes(), parser=parser)
-    except (OSError, ET.ParseError, ValueError, LookupError, _DoctypeError) as error:
+    except (*FILE_ERRORS, ET.ParseError, ValueError, LookupError, _DoctypeError) as error:
         detail = f'{error}'.replace(str(xml), '').strip(" :'")
         report.add('labels_unreadable', f'{xml.name} of {img_id}', detail, images=1)
         return None
     objects = tree.findall('object')
     report.saw(boxes=len(objects))
     names = [f'{img_id}{suffix}' for suffix in IMAGE_SUFFIXES]
-    found = ((name, folder.root / name) for name in names if (folder.root / name).is_file())
+    found = ((name, folder.root / name) for name in names if is_file(folder.root / name))
     name, path = next(found, (names[0], None))
     if path is None:
         path, other = folder.find(name)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from globox import BoundingBox
 
 from .boxes import finite_numbers
-from .paths import ImageFolder
+from .paths import FILE_ERRORS, ImageFolder, is_file, read_text
 from .records import Box, ImportDataError, SourceImage, SourceSet
 from .report import ImportReport
 from .yolo_yaml import YoloLayout, read_layout
@@ -54,6 +54,7 @@ def read_yolo(
     known = SourceSet(tuple(classes) if classes else tuple(dict.fromkeys(layout.names.values())))
     made: dict[Path, SourceImage] = {}
     for split, paths in layout.splits.items():
+        known.splits.setdefault(split, {})  # also if none of its images is there
         for path in paths:
             if path not in made:
                 report.saw(images=1)
@@ -89,12 +90,12 @@ def _read_image(
     name = layout.folder.relative(path)
     image = SourceImage(name, layout.folder.root, path, None, [], fractions=True)
     label = _label_of(path, layout)
-    if not label.is_file():
+    if not is_file(label):
         report.add('label_missing', name, f'no {label}')
         return image
     try:
-        lines = label.read_text(encoding='utf-8-sig').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(label).splitlines()
+    except (*FILE_ERRORS, ImportDataError) as error:
         report.add('labels_unreadable', f'{label.name} of {name}', str(error), images=1)
         return None
     for number, line in enumerate(lines, 1):

@@ -6,15 +6,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from mmdet_mobilenext.engine.atomic_checkpoint_hook import AtomicLocalBackend
-
-__all__ = ['REASONS', 'REPORT_NAME', 'ImportReport']
+__all__ = ['REASONS', 'RECORD_NAME', 'REPORT_NAME', 'ImportReport']
 
 REPORT_NAME = 'import_report.json'
 """File of the result. A folder without it is foreign and never replaced."""
+
+RECORD_NAME = 'import_files.json'
+"""File of the result: size, time and SHA-256 of each other file, to tell changed ones from."""
 
 SHOWN = 10
 """Names of each reason on the screen; the file has all."""
@@ -23,10 +23,11 @@ REASONS: Mapping[str, tuple[str, str]] = {
     # images that are not in the result, with their boxes
     'image_missing': ('dropped', 'images whose file is not there'),
     'image_name_unsafe': ('dropped', 'images whose name leaves the image folder or is no name'),
-    'image_unreadable': ('dropped', 'files that are no image, or a damaged one'),
+    'image_unreadable': ('dropped', 'files that are no image, a damaged one, or not to be read'),
     'image_many_frames': ('dropped', 'animated or several pages: which one was annotated?'),
     'image_no_8bit': ('dropped', '32-bit values, which have no fixed range'),
     'image_too_small': ('dropped', 'images of less than two pixels a side'),
+    'image_too_large': ('dropped', 'images of more pixels a side than JPEG can hold: --lossless'),
     'image_size_differs': ('dropped', 'images of another size than the annotation tells'),
     'image_turn_unclear': (
         'dropped',
@@ -192,12 +193,8 @@ class ImportReport:
         }
         return out
 
-    def write_json(self, path: Path) -> None:
-        """Write :meth:`to_dict`, whole or not at all.
-
-        Args:
-            path (Path): The file.
-        """
+    def to_json(self) -> bytes:
+        """The same as JSON text in UTF-8."""
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + '\n'
         # A file name that is no Unicode is written as an escape.
-        AtomicLocalBackend().put(text.encode('utf-8', 'backslashreplace'), path)
+        return text.encode('utf-8', 'backslashreplace')

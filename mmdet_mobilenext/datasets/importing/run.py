@@ -17,6 +17,7 @@ from mmdet_mobilenext.datasets.work_folder import work_folder
 from .arguments import check_options, check_out
 from .boxes import clean_boxes
 from .config_lines import config_lines
+from .out_folder import OutFolder
 from .paths import ImageFolder, give_ids
 from .pictures import PictureError, Placed, place_picture
 from .read_coco import read_coco
@@ -83,8 +84,9 @@ def import_dataset(
     Raises:
         ImportDataError: The source cannot be read, an argument does not fit, or no image or no
             object is left.
-        FileExistsError: ``out`` exists.
+        FileExistsError: ``out`` exists, or has files of its owner in it.
         FileNotFoundError: A source does not exist.
+        OSError: The result cannot be written; it names file and disk.
 
     Example:
         >>> import json, tempfile
@@ -110,12 +112,11 @@ def import_dataset(
 
     real = out.resolve()  # a link stays a link: the folder that it names is replaced
     with work_folder(real) as work:
-        new = work / 'new'
-        folder = new / IMAGE_FOLDERS[target_format]
-        folder.mkdir(parents=True)
+        new = OutFolder(work / 'new')
         place = partial(
             _place,
-            folder=folder,
+            out=new,
+            folder=IMAGE_FOLDERS[target_format],
             only_jpg_name=target_format == 'voc',
             link=link,
             lossless=lossless,
@@ -147,12 +148,19 @@ def import_dataset(
             classes=list(known.classes),
             splits={name: len(names) for name, names in members.items()},
             drawn=dict(shares=dict(wanted), seed=seed) if wanted is not None else None,
-            config=config_lines(real, known.classes, members, target_format),
+            config=config_lines(
+                real,
+                known.classes,
+                [name for name, names in members.items() if names],
+                target_format,
+                empty=[name for name, names in members.items() if not names],
+                can_draw=wanted is not None,
+            ),
         )
-        report.facts['files'] = sorted([REPORT_NAME, *(path.name for path in new.iterdir())])
-        report.write_json(new / REPORT_NAME)
+        new.write(REPORT_NAME, report.to_json())
+        new.write_record()
         check_out(out, force)  # another process may have been faster
-        _replace(real, new, work / 'old')
+        _replace(real, new.root, work / 'old')
     return report
 
 
@@ -212,9 +220,11 @@ def _wanted_splits(
     return splits or {split_name: 1.0}
 
 
-def _place(image: SourceImage, folder: Path, **options: object) -> Placed | PictureError:
+def _place(
+    image: SourceImage, out: OutFolder, folder: str, **options: object
+) -> Placed | PictureError:
     try:
-        return place_picture(image.path, image.size, folder / image.img_id, **options)
+        return place_picture(image.path, image.size, out, f'{folder}/{image.img_id}', **options)
     except PictureError as error:
         return error
 

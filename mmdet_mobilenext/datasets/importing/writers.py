@@ -7,12 +7,12 @@ import json
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 from globox import BoundingBox
 
 from .boxes import to_voc
+from .out_folder import OutFolder
 from .pictures import Placed
 from .records import Box
 from .report import ImportReport
@@ -44,7 +44,7 @@ def _edges(box: Box) -> BoundingBox:
 
 
 def write_voc(
-    root: Path,
+    out: OutFolder,
     images: Sequence[FinalImage],
     splits: Mapping[str, Sequence[str]],
     classes: Sequence[str],
@@ -53,20 +53,17 @@ def write_voc(
     """Write ``Annotations``, ``ImageSets/Main`` and ``classes.txt``.
 
     Args:
-        root (Path): Folder of the set; images are in it.
+        out (OutFolder): Folder of the set; images are in it.
         images (Sequence[:obj:`FinalImage`]): All images.
         splits (Mapping[str, Sequence[str]]): Name of each split to its ids.
         classes (Sequence[str]): Class names in order.
         report (ImportReport): Gets widened boxes.
     """
-    (root / 'Annotations').mkdir()
-    (root / 'ImageSets' / 'Main').mkdir(parents=True)
     for image in images:
-        path = root / 'Annotations' / f'{image.img_id}.xml'
-        path.write_bytes(_voc_xml(image, report))
+        out.write(f'Annotations/{image.img_id}.xml', _voc_xml(image, report))
     for split, ids in splits.items():
-        _write_lines(root / 'ImageSets' / 'Main' / f'{split}.txt', ids)
-    _write_lines(root / 'classes.txt', classes)
+        out.write_lines(f'ImageSets/Main/{split}.txt', ids)
+    out.write_lines('classes.txt', classes)
 
 
 def _voc_xml(image: FinalImage, report: ImportReport) -> bytes:
@@ -96,7 +93,7 @@ def _voc_xml(image: FinalImage, report: ImportReport) -> bytes:
 
 
 def write_coco(
-    root: Path,
+    out: OutFolder,
     images: Sequence[FinalImage],
     splits: Mapping[str, Sequence[str]],
     classes: Sequence[str],
@@ -105,13 +102,12 @@ def write_coco(
     """Write ``annotations/instances_{split}.json``, with ids from 1 on.
 
     Args:
-        root (Path): Folder of the set; images are in it.
+        out (OutFolder): Folder of the set; images are in it.
         images (Sequence[:obj:`FinalImage`]): All images; those of several splits keep their id.
         splits (Mapping[str, Sequence[str]]): Name of each split to its ids.
         classes (Sequence[str]): Class names in order.
         report (ImportReport): Gets flags that COCO does not have.
     """
-    (root / 'annotations').mkdir()
     categories = [dict(id=k, name=name, supercategory='') for k, name in enumerate(classes, 1)]
     category = {name: k for k, name in enumerate(classes, 1)}
     entries, objects, total = {}, {}, 0
@@ -145,11 +141,11 @@ def write_coco(
             categories=categories,
         )
         text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-        (root / 'annotations' / f'instances_{split}.json').write_text(text, encoding='utf-8')
+        out.write(f'annotations/instances_{split}.json', text.encode())
 
 
 def write_yolo(
-    root: Path,
+    out: OutFolder,
     images: Sequence[FinalImage],
     splits: Mapping[str, Sequence[str]],
     classes: Sequence[str],
@@ -158,13 +154,12 @@ def write_yolo(
     """Write ``labels``, a list of images for each split, and ``data.yaml``.
 
     Args:
-        root (Path): Folder of the set; images are in it.
+        out (OutFolder): Folder of the set; images are in it.
         images (Sequence[:obj:`FinalImage`]): All images, without difficult boxes.
         splits (Mapping[str, Sequence[str]]): Name of each split to its ids.
         classes (Sequence[str]): Class names in order.
         report (ImportReport): Gets flags that YOLO does not have.
     """
-    (root / 'labels').mkdir()
     number = {name: k for k, name in enumerate(classes)}
     files = {}
     for image in images:
@@ -173,17 +168,13 @@ def write_yolo(
             _edges(box).to_yolo_v5(image_size=image.placed.size, label_to_id=number)
             for box in image.boxes
         ]
-        _write_lines(root / 'labels' / f'{image.img_id}.txt', lines)
+        out.write_lines(f'labels/{image.img_id}.txt', lines)
     truncated = sum(box.truncated for image in images for box in image.boxes)
     if truncated:
         report.add('field_not_carried', 'truncated', f'of {truncated} objects')
     for split, ids in splits.items():
-        _write_lines(root / f'{split}.txt', [f'./images/{files[img_id]}' for img_id in ids])
+        out.write_lines(f'{split}.txt', [f'./images/{files[img_id]}' for img_id in ids])
     content = {split: f'{split}.txt' for split in splits}
     content['names'] = dict(enumerate(classes))
     text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
-    (root / 'data.yaml').write_text(text, encoding='utf-8')
-
-
-def _write_lines(path: Path, lines: Sequence[str]) -> None:
-    path.write_text(''.join(f'{line}\n' for line in lines), encoding='utf-8', newline='\n')
+    out.write('data.yaml', text.encode())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from .paths import ImageFolder, unsafe_path
+from .paths import ImageFolder, is_file, read_text, unsafe_path
 from .records import ImportDataError, clean_class_name
 from .report import ImportReport
 
@@ -47,12 +47,14 @@ def load_yaml(path: Path) -> dict:
         dict: Its content.
 
     Raises:
-        ImportDataError: It is no yaml or no mapping.
+        ImportDataError: It is no yaml, no UTF-8 or no mapping.
         FileNotFoundError: It does not exist.
     """
+    text = read_text(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8-sig'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(text)
+    # PyYAML lets through what Python says to a date that is none, and to a very deep nesting.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ImportDataError(f'{path} is not YAML: {error}') from error
     if not isinstance(content, dict):
         raise ImportDataError(f'{path} is no data.yaml: it holds a {type(content).__name__}')
@@ -71,17 +73,25 @@ def read_names(content: Mapping, path: Path, report: ImportReport) -> dict[int, 
         dict[int, str]: Class number to name, in order.
 
     Raises:
-        ImportDataError: There are no names.
+        ImportDataError: There are no names, or not as many as ``nc`` says.
     """
     names = content.get('names')
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names:
         raise ImportDataError(f'{path} has no names of classes (`names`), got {names!r}')
+    if content.get('nc') not in (None, len(names)):
+        raise ImportDataError(
+            f'{path} contradicts itself: `nc: {content["nc"]}`, but {len(names)} `names`. Which '
+            'classes do the labels have? Mend the one that is wrong'
+        )
     try:
-        names = {int(key): name for key, name in names.items()}
-    except (TypeError, ValueError) as error:
+        numbers = [int(str(key)) for key in names]
+    except ValueError as error:
         raise ImportDataError(f'{path}: keys of `names` must be whole numbers: {error}') from error
+    if len(set(numbers)) < len(numbers):
+        raise ImportDataError(f'{path}: keys of `names` must be there once, got {list(names)}')
+    names = dict(zip(numbers, names.values(), strict=True))
     names = {key: clean_class_name(names[key], str(path), report) for key in sorted(names)}
     for name in dict.fromkeys(names.values()):
         numbers = [key for key, value in names.items() if value == name]
@@ -162,7 +172,7 @@ def _images(
         if not files:
             raise ImportDataError(f'{path}: no images in {target} (`{split}: {entry}`)')
         return files
-    if not target.is_file():
+    if not is_file(target):
         raise ImportDataError(
             f'{path}: `{split}: {entry}` is neither a folder nor a list of files in {root}'
         )
@@ -173,7 +183,7 @@ def _images(
 def _listed(target: Path, split: str, layout: YoloLayout, report: ImportReport) -> list[Path]:
     """Images that a text file lists, one a line."""
     found: list[Path] = []
-    for number, line in enumerate(target.read_text(encoding='utf-8-sig').splitlines(), 1):
+    for number, line in enumerate(read_text(target).splitlines(), 1):
         name = line.strip()
         if not name:
             continue
