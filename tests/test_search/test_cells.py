@@ -15,6 +15,7 @@ from test_models.test_ssdlite import samples
 from mmdet_mobilenext.engine.complexity import count_madds, count_parameters
 from mmdet_mobilenext.models import SandglassBlock
 from mmdet_mobilenext.search import RelaxedCells, SearchedCells
+from mmdet_mobilenext.search.drawing import draw_genotype
 from mmdet_mobilenext.search.genotype import (
     GenotypeError,
     decode_cell,
@@ -168,6 +169,16 @@ def test_json_round_trip(tmp_path):
     assert json.loads(path.read_text())['origin']['seed'] == 3
     assert [p.name for p in path.parent.iterdir()] == ['genotype.json']
     assert SearchedCells(str(path), num_cells=3).genotype == genotype
+
+
+def test_a_drawing_names_every_operation(tmp_path):
+    genotype = random_genotype(np.random.default_rng(3), 4, list(OPERATIONS))
+    draw_genotype(genotype, tmp_path / 'cells.svg')
+    drawn = (tmp_path / 'cells.svg').read_text()
+    for name in set(OPERATIONS) - {'none'}:
+        assert drawn.count(f'<!-- {name} -->') == genotype.count(name)
+    with pytest.raises(ValueError, match=r'one of .*, not cells\.txt'):
+        draw_genotype(genotype, 'cells.txt')
 
 
 NODE = [['skip_connect', 0], ['skip_connect', 1]]

@@ -390,7 +390,7 @@ def test_a_killed_comparison_goes_on(crops, tmp_path, monkeypatch):
     cfg.dump(tmp_path / 'search.py')
     train.dump(tmp_path / 'train.py')
     line = (
-        'compare', tmp_path / 'search.py', '--train', tmp_path / 'train.py', '--seeds', 0, 1,
+        'compare', tmp_path / 'search.py', '--train', tmp_path / 'train.py', '--seeds', 0,
         '--candidate-epochs', 1, '--work-dir', tmp_path / 'study',
     )  # fmt: skip
     killed = run_tool('search.py', *line, check=False, cwd=tmp_path)
@@ -398,23 +398,17 @@ def test_a_killed_comparison_goes_on(crops, tmp_path, monkeypatch):
     done = run_tool('search.py', *line, cwd=tmp_path)
     assert 'resumed epoch: 1' in done.stdout + done.stderr
     assert '| search against random search in search |' in done.stdout
+    assert '| one seed, none | no difference shown |' in done.stdout
     results = json.loads((tmp_path / 'study' / 'results.json').read_text())
-    assert results['seeds'] == [0, 1] and len(results['ways']['search']) == 2
+    assert results['seeds'] == [0] and len(results['ways']) == 2
     # a third time: nothing is left to do
-    again = run_study(dict(search=cfg), train, tmp_path / 'study', [0, 1], 1)
+    again = run_study(dict(search=cfg), train, tmp_path / 'study', [0], 1)
     assert again == results
     train.optim_wrapper.optimizer.lr = 0.01
     with pytest.raises(
         MixedRunsError, match=r'train\.optim_wrapper\.optimizer\.lr: 0\.05 -> 0\.01'
     ):
-        run_study(dict(search=cfg), train, tmp_path / 'study', [0, 1], 1)
-    genotype = tmp_path / 'study' / 'search' / 'seed0' / 'search' / 'genotype.json'
-    shown = run_tool('search.py', 'show', genotype, '--out', tmp_path / 'cells.svg')
-    found = read_genotype(genotype)
-    assert str(found) in shown.stdout
-    drawn = (tmp_path / 'cells.svg').read_text()
-    for name in OPERATIONS:
-        assert drawn.count(name) == found.count(name)
+        run_study(dict(search=cfg), train, tmp_path / 'study', [0], 1)
 
 
 def test_errors_of_the_tool_are_one_line(tmp_path, monkeypatch):
