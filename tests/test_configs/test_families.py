@@ -10,11 +10,12 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.logging import MessageHub
 from small_voc import ROOT
 
-# Others need something else: mmpretrain, or what the speed comparison does to them.
+# Others need something else, mmpretrain or what the speed comparison does to them, or have tests of
+# their own (test_ablation_configs.py, tests/test_search).
 FAMILIES = sorted(
     str(path.relative_to(ROOT / 'configs'))
     for path in (ROOT / 'configs').glob('*/*.py')
-    if path.parent.name not in ('_base_', 'imagenet', 'benchmark')
+    if path.parent.name not in ('_base_', 'ablation', 'benchmark', 'imagenet', 'search')
 )
 SSDLITE = sorted(path.name for path in (ROOT / 'configs').glob('*.py'))
 MOBILE = ('mobilenext', 'mobilenetv2')

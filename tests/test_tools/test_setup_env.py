@@ -837,7 +837,7 @@ class TestScripts:
         done, calls = self.call(checkout, f'{checkout}/tools/run_tests.sh', '-k', 'x', RUN='2')
         assert calls == [
             'python3 tools/setup_env.py --extras tests',
-            '.venv/bin/python -m pytest -k x',
+            '.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -k x',
         ]
         assert done.returncode == 2
 
@@ -850,6 +850,6 @@ class TestScripts:
     @pytest.mark.parametrize('status', ['0', '1', '5'])
     def test_ci(self, checkout, status):
         done, calls = self.call(checkout, f'{checkout}/.ci/run', RUN=status)
-        assert calls[-1] == '.venv/bin/python -m pytest'
+        assert calls[-1] == '.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile'
         assert done.returncode == int(status)
         assert done.stdout.splitlines()[-1] == '=== closing line ==='
