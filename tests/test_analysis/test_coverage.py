@@ -137,6 +137,14 @@ def test_annotated_objects_are_scaled_and_difficult_ones_left_out(demo):
     torch.testing.assert_close(kept, first * scale, rtol=0.01, atol=0)  # sides are whole pixels
 
 
+def test_kept_ratios_need_a_quadratic_input():
+    cfg = load_config('mmdet_mobilenext::retinanet/retinanet_mobilenext_fpn_1x_voc0712.py')
+    with pytest.raises(OptionError, match=r'test_dataloader has keep_ratio=True .* 1000x600'):
+        annotated_objects(cfg, 'train', (600, 1000))
+    with pytest.raises(OptionError, match=r'train_dataloader has keep_ratio=True .* 1000x600'):
+        augmented_objects(cfg)
+
+
 def test_augmented_objects_depend_on_the_seed(demo):
     first, again, other = (augmented_objects(demo, 8, seed) for seed in (0, 0, 1))
     assert torch.equal(first.boxes, again.boxes)
