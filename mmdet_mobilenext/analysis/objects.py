@@ -143,8 +143,8 @@ def _keeps_ratio(cfg: Config, role: str, size: tuple[int, int] | None = None) ->
         raise OptionError(
             f'the pipeline of the {role}_dataloader has keep_ratio=True and the input is '
             f'{width}x{height} (width x height): standing images are resized to another size than '
-            'lying ones, which one grid of priors does not fit; set keep_ratio=False or a quadratic '
-            'scale'
+            'lying ones, which one grid of priors does not fit; set keep_ratio=False or a '
+            'quadratic scale'
         )
     return True
 
