@@ -34,14 +34,14 @@ def main() -> None:
 
     from mmdet_mobilenext.analysis.config_difference import compare_configs, must_be_equal
     from mmdet_mobilenext.analysis.config_report import difference_report, facts_of
-    from mmdet_mobilenext.analysis.detectors import read_config
     from mmdet_mobilenext.benchmark.speed.lineup import be_quiet
     from mmdet_mobilenext.engine.cli import stop_on_expected_errors
+    from mmdet_mobilenext.engine.config import load_config
 
     be_quiet()
     with stop_on_expected_errors():
         names = [args.first, args.second]
-        cfgs = [read_config(name, args.cfg_options) for name in names]
+        cfgs = [load_config(name, args.cfg_options) for name in names]
         differences = compare_configs(*cfgs)
         facts = None if args.no_model else [facts_of(cfg) for cfg in cfgs]
         rich_print(difference_report(names, differences, facts, args.variables))

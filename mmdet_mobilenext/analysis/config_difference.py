@@ -12,6 +12,9 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmengine.runner._flexible_runner import FlexibleRunner
+
+from mmdet_mobilenext.benchmark.fingerprint import drop_scopes, holds_dict, listed
 
 __all__ = ['COMPARED', 'GROUPS', 'VARIABLES', 'Difference', 'compare_configs', 'must_be_equal']
 
@@ -69,20 +72,30 @@ GROUPS = (
 """In the order of a report; all but the first and the last must be equal."""
 # Where it is run and what it is called, which changes no result.
 _NOT_COMPARED = ('work_dir', 'launcher', 'resume', 'experiment_name', 'log_level')
-# Read by this project, besides the arguments of mmengine's Runner.
-_READ_HERE = (
+# Read by mmengine's runners and hooks out of the whole config, or by this project, besides the
+# arguments of the runners.
+_READ = (
+    'activation_checkpointing',
+    'compile',
+    'crops',
     'custom_imports',
     'data_check',
+    'efficient_conv_bn_eval',
+    'find_unused_parameters',
     'generated_splits',
+    'init_weights_for_test_or_val',
+    'model_wrapper_cfg',
     'optional_weights',
     'runner_type',
-    'model_wrapper_cfg',
-    'find_unused_parameters',
     'sync_bn',
     'tta_model',
     'tta_pipeline',
 )
-_RUN = (*inspect.signature(Runner.__init__).parameters, *_READ_HERE)
+_RUN = {
+    name for runner in (Runner, FlexibleRunner) for name in inspect.signature(runner).parameters
+}.union(_READ)
+# What belongs to the file that a backbone starts from.
+_OF_A_FILE = ('model.backbone.init_cfg.checkpoint', 'model.backbone.init_cfg.prefix')
 ABSENT = '(absent)'
 
 
@@ -110,7 +123,8 @@ def compare_configs(first: Mapping | Config, second: Mapping | Config) -> list[D
     """Find all differences.
 
     Lists of transforms, hooks, data sets and the like are aligned by their types, so that one more
-    entry is one difference. A list and a tuple with the same entries are equal.
+    entry is one difference. A list and a tuple with the same entries are equal. A ``_scope_`` is a
+    difference only if a type is another class in it.
 
     Args:
         first (Mapping | Config): Resolved config.
@@ -125,13 +139,14 @@ def compare_configs(first: Mapping | Config, second: Mapping | Config) -> list[D
         >>> [(d.path, d.first, d.second, d.group) for d in compare_configs(a, b)]
         [('train_cfg.max_epochs', '12', '24', 'schedule')]
     """
-    pair = [cfg.to_dict() if isinstance(cfg, Config) else cfg for cfg in (first, second)]
+    pair = [drop_scopes(cfg) for cfg in (first, second)]
     pair = [{k: v for k, v in cfg.items() if k not in _NOT_COMPARED} for cfg in pair]
+    own_weights = _start_from_their_own(*(_backbone(cfg) for cfg in pair))
     found = []
     for path, one, other in _walk(*pair, ''):
         group = _group(path)
         note = ''
-        if path.endswith('backbone.init_cfg.checkpoint') and _both_or_neither(one, other):
+        if path in _OF_A_FILE and own_weights:
             note = 'each backbone has a file of its own'
         if path.startswith('optional_weights'):
             note = 'says which files may be missing'
@@ -155,11 +170,22 @@ def must_be_equal(differences: Sequence[Difference]) -> list[Difference]:
     return [d for d in differences if d.group not in (COMPARED, VARIABLES) and not d.note]
 
 
-def _both_or_neither(first: Any, second: Any) -> bool:
-    """Whether both are names of files, and both are there or both are not."""
-    if not (isinstance(first, str) and isinstance(second, str)):
+def _backbone(cfg: Mapping) -> Mapping:
+    backbone = (cfg.get('model') or {}).get('backbone')
+    return backbone if isinstance(backbone, Mapping) else {}
+
+
+def _start_from_their_own(first: Mapping, second: Mapping) -> bool:
+    """Whether two kinds of backbone start from a file each, and both are there or both are not."""
+    if first.get('type') == second.get('type'):
         return False
-    return osp.isfile(first) == osp.isfile(second)
+    starts = []
+    for init_cfg in (first.get('init_cfg'), second.get('init_cfg')):
+        name = init_cfg.get('checkpoint') if isinstance(init_cfg, Mapping) else None
+        if not isinstance(name, str):
+            return False
+        starts.append('://' in name or osp.isfile(name))  # what has a scheme is downloaded
+    return starts[0] == starts[1]
 
 
 class _Absent:
@@ -172,7 +198,7 @@ def _walk(first: Any, second: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
         for key in dict.fromkeys((*first, *second)):
             place = f'{path}.{key}' if path else str(key)
             yield from _walk(first.get(key, _Absent), second.get(key, _Absent), place)
-    elif _has_dicts(first) and _has_dicts(second):
+    elif holds_dict(first) and holds_dict(second):
         names = [[_kind(item) for item in items] for items in (first, second)]
         for tag, a, b, c, d in SequenceMatcher(None, *names, autojunk=False).get_opcodes():
             if tag == 'equal':
@@ -183,14 +209,8 @@ def _walk(first: Any, second: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
                 yield _place(path, names[0], i), first[i], _Absent
             for j in range(c, d):
                 yield _place(path, names[1], j), _Absent, second[j]
-    elif _plain(first) != _plain(second):
+    elif listed(first) != listed(second):
         yield path, first, second
-
-
-def _has_dicts(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and any(
-        isinstance(item, Mapping) or _has_dicts(item) for item in value
-    )
 
 
 def _kind(item: Any) -> str:
@@ -206,13 +226,6 @@ def _place(path: str, names: Sequence[str], index: int) -> str:
     if names.count(name) > 1 or name in ('dict', 'list'):
         name += f'#{names[:index].count(name)}'
     return f'{path}[{name}]'
-
-
-def _plain(value: Any) -> Any:
-    """With lists for tuples."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _text(value: Any) -> str:

@@ -128,8 +128,9 @@ def difference_report(
     if unused and variables:
         parts.append(_group_table(VARIABLES, unused))
     elif unused:
-        told = f'{len(unused)} variables differ that nothing but the config files reads'
-        parts.append(Text(f'{told} (--variables lists them)'))
+        names = dict.fromkeys(difference.path.split('.')[0].split('[')[0] for difference in unused)
+        told = 'not compared, since neither mmengine nor this project reads them: '
+        parts.append(Text(f'{told}{", ".join(names)} (--variables shows them)'))
     wrong = must_be_equal(differences)
     if wrong:
         count = f'{len(wrong)} difference{"s" if len(wrong) > 1 else ""}'

@@ -4,23 +4,19 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from mmdet.models.task_modules import AnchorGenerator
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from mmdet_mobilenext.benchmark.speed.config_edits import drop_pretrained, find
 from mmdet_mobilenext.checkpoints.safe_loading import load_safely
 from mmdet_mobilenext.checkpoints.strict import compare_state_dicts, weights_in_checkpoint
-from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.engine.environment import OptionError
 from mmdet_mobilenext.engine.run_header_hook import input_shape_of
 
@@ -31,44 +27,7 @@ __all__ = [
     'input_size',
     'prior_generator_of',
     'priors_of',
-    'read_config',
 ]
-
-
-def read_config(name: str, cfg_options: Mapping[str, Any] | None = None) -> Config:
-    """Load a config file, or one of an installed package of OpenMMLab.
-
-    Args:
-        name (str): A file, or a name such as
-            ``'mmdet::ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py'``.
-        cfg_options (Mapping, optional): Overrides; ``data_root`` moves all data sets of a file.
-
-    Returns:
-        Config: The resolved config.
-
-    Raises:
-        FileNotFoundError: If there is no such config.
-        OptionError: If the package is not installed.
-
-    Example:
-        >>> read_config('mmdet::ssd/ssd300_coco.py').model.type
-        'SingleStageDetector'
-    """
-    if '::' not in name:
-        return load_config(name, cfg_options)
-    package = name.split('::')[0]
-    # mmengine would install it
-    if not package.isidentifier() or importlib.util.find_spec(package) is None:
-        raise OptionError(
-            f'{name!r} is a config of the package {package!r}, which is not installed'
-        )
-    try:
-        cfg = get_config(name)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f'{package} has no config {name!r}: {error}') from error
-    if cfg_options:
-        cfg.merge_from_dict(dict(cfg_options))
-    return cfg
 
 
 def build_detector(cfg: Config, checkpoint: str | None = None) -> nn.Module:

@@ -20,6 +20,8 @@ from mmdet_mobilenext.benchmark.speed.config_edits import find
 from mmdet_mobilenext.datasets.checks import check_dataset_cfgs
 from mmdet_mobilenext.engine.environment import OptionError
 
+from .detectors import input_size
+
 __all__ = ['Objects', 'annotated_objects', 'augmented_objects', 'build_dataset', 'choose_images']
 
 
@@ -132,6 +134,21 @@ def choose_images(dataset: torch.utils.data.Dataset, number: int | None, seed: i
     return sorted(np.random.default_rng(seed).permutation(len(dataset))[:number].tolist())
 
 
+def _keeps_ratio(cfg: Config, role: str, size: tuple[int, int] | None = None) -> bool:
+    """Whether images keep their ratio; an error if lying and standing ones differ in size."""
+    if not find(cfg.get(f'{role}_dataloader'), 'keep_ratio'):
+        return False
+    height, width = size or input_size(cfg)
+    if height != width:
+        raise OptionError(
+            f'the pipeline of the {role}_dataloader has keep_ratio=True and the input is '
+            f'{width}x{height} (width x height): standing images are resized to another size than '
+            'lying ones, which one grid of priors does not fit; set keep_ratio=False or a '
+            'quadratic scale'
+        )
+    return True
+
+
 def annotated_objects(
     cfg: Config,
     role: str,
@@ -154,10 +171,11 @@ def annotated_objects(
         Objects: In pixels of the input.
 
     Raises:
-        DataCheckError, OptionError: See :func:`build_dataset` and :func:`choose_images`.
+        DataCheckError, OptionError: See :func:`build_dataset` and :func:`choose_images`; also if
+            the ratio is kept and the input is not quadratic: sizes then depend on the image.
     """
+    keep_ratio = _keeps_ratio(cfg, 'test', size)
     dataset = build_dataset(cfg, role)
-    keep_ratio = find(cfg.get('test_dataloader'), 'keep_ratio')
     height, width = size
     boxes, labels = [], []
     for index in choose_images(dataset, number, seed):
@@ -185,8 +203,10 @@ def augmented_objects(cfg: Config, number: int | None = None, seed: int = 0) -> 
         Objects: In pixels of the input, without those that the pipeline marks as ignored.
 
     Raises:
-        DataCheckError, OptionError: See :func:`build_dataset` and :func:`choose_images`.
+        DataCheckError, OptionError: See :func:`build_dataset` and :func:`choose_images`; also if
+            the ratio is kept and the input is not quadratic: sizes then depend on the image.
     """
+    _keeps_ratio(cfg, 'train')
     dataset = build_dataset(cfg, 'train')
     set_random_seed(seed)
     boxes, labels = [], []

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from mmdet_mobilenext.engine.environment import OptionError
 
@@ -31,7 +32,7 @@ __all__ = [
 
 THRESHOLD = 1 - 0.9545
 """Share of the largest gradient from which on a pixel is in the effective field (Luo et al.)."""
-LEAST_SIDE, MOST_SIDE = 512, 8192
+LEAST_SIDE, MOST_SIDE = 512, 4096
 SCALE = 2.0**80
 """Gradients are scaled up: at the rim of a field they are powers of a third."""
 
@@ -41,9 +42,11 @@ class TheoreticalField:
     """Receptive field along one axis, in pixels of the input.
 
     Attributes:
-        size (int): Length.
-        stride (int): Distance between the fields of neighbouring cells.
-        offset (float): Centre of the field of cell 0; beyond the border where padding is.
+        size (int): Length; the largest of a period.
+        stride (int): Distance between the fields of neighbouring cells; the mean where they share a
+            cell of a coarser map that was upsampled, as in an FPN.
+        offset (float): Centre of the field of cell 0; beyond the border where padding is. In an FPN
+            the mean over a full period, the cells that share one of the coarsest map.
     """
 
     size: int
@@ -128,6 +131,8 @@ def _averaging(model: nn.Module) -> nn.Module:
                     child.kernel_size, child.stride, child.padding, child.ceil_mode
                 )
                 setattr(parent, name, average)
+            elif isinstance(child, (nn.GroupNorm, _InstanceNorm)):  # means over the whole map
+                setattr(parent, name, nn.Identity())
     for module in model.modules():
         if isinstance(module, (_ConvNd, nn.Linear)):
             weight = module.weight.data
@@ -153,7 +158,8 @@ def theoretical_fields(
 
     A copy of the network gets positive weights; then the pixels with a gradient are those that a
     cell sees. Images are long along one axis until no field meets the border, and narrow along the
-    other, where zeros beyond the border hide nothing.
+    other, where zeros beyond the border hide nothing. Group and instance norms, whose means see the
+    whole map, are left out.
 
     Args:
         maps (Callable): From a model to a function of images, such as :func:`detector_maps`.
@@ -166,7 +172,7 @@ def theoretical_fields(
         dict[str, TheoreticalField]: By name of the map.
 
     Raises:
-        OptionError: If a field is longer than 8192 pixels.
+        OptionError: If a field reaches the border of an image of 4096 pixels.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, padding=1))
@@ -186,39 +192,59 @@ def theoretical_fields(
             if name in found:
                 continue
             if id(output) not in measured:
-                measured[id(output)] = _field(image, output, axis)
+                measured[id(output)] = _field(image, output, axis, outputs)
             if measured[id(output)] is not None:
                 found[name] = measured[id(output)]
         if len(found) == len(outputs):
             return {name: found[name] for name in outputs}
         side *= 2
     raise OptionError(
-        f'the fields of {[name for name in outputs if name not in found]} are longer than '
-        f'{MOST_SIDE // 2} pixels: is there global pooling?'
+        f'the fields of {[name for name in outputs if name not in found]} reach the border '
+        f'of an image of {MOST_SIDE} pixels: is there global pooling?'
     )
 
 
-def _field(image: Tensor, output: Tensor, axis: int) -> TheoreticalField | None:
-    """Field of the two middle cells; None if it may be cut off at the border."""
+def _field(
+    image: Tensor, output: Tensor, axis: int, outputs: Mapping[str, Tensor]
+) -> TheoreticalField | None:
+    """Field of the cells in the middle; None if it may be cut off at the border."""
     length, across = output.shape[2 + axis], output.shape[3 - axis] // 2
-    if length < 4:
+
+    def value(cell: int) -> Tensor:
+        place = (across, cell) if axis else (cell, across)
+        return output[0, :, place[0], place[1]].sum() * SCALE
+
+    # neighbours may share a cell of a coarser map that was upsampled
+    others = [other for other in outputs.values() if other.shape[2 + axis] < length]
+    seen = (
+        torch.autograd.grad(value(length // 2), others, retain_graph=True, allow_unused=True)
+        if others
+        else ()
+    )
+    coarsest = min(
+        (o.shape[2 + axis] for o, g in zip(others, seen, strict=True) if g is not None),
+        default=length,
+    )
+    period = round(length / coarsest)
+    begin = length // 2 - period
+    if length < 4 or begin < 1:
         return None
     ends = []
-    for cell in (length // 2, length // 2 - 1):
-        place = (across, cell) if axis else (cell, across)
-        value = output[0, :, place[0], place[1]].sum() * SCALE
-        (gradient,) = torch.autograd.grad(value, image, retain_graph=True)
+    for cell in range(begin, begin + period + 1):
+        (gradient,) = torch.autograd.grad(value(cell), image, retain_graph=True)
         (hit,) = torch.nonzero((gradient[0] != 0).any(0).any(1 - axis), as_tuple=True)
         if not len(hit):
             raise OptionError('a feature map does not depend on the image')
         ends.append((int(hit[0]), int(hit[-1])))
         if ends[-1][0] == 0 or ends[-1][1] == image.shape[2 + axis] - 1:
             return None
-    (first, last), (before, _) = ends
-    stride = first - before
-    return TheoreticalField(
-        last - first + 1, stride, (first + last + 1) / 2 - (length // 2) * stride
-    )
+    stride = (ends[-1][0] - ends[0][0]) // period
+    centres = [
+        (first + last + 1) / 2 - cell * stride
+        for cell, (first, last) in enumerate(ends[:-1], begin)
+    ]
+    size = max(last - first + 1 for first, last in ends)
+    return TheoreticalField(size, stride, sum(centres) / period)
 
 
 def effective_fields(

@@ -24,6 +24,7 @@ from mmengine.config import Config, ConfigDict
 
 import mmdet_mobilenext
 from mmdet_mobilenext.checkpoints.safe_loading.download import file_sha256
+from mmdet_mobilenext.registry import SCOPE
 
 from .errors import BenchmarkError
 
@@ -33,8 +34,11 @@ __all__ = [
     'data_classes',
     'data_fingerprint',
     'differences',
+    'drop_scopes',
     'file_digests',
     'flatten_config',
+    'holds_dict',
+    'listed',
 ]
 
 # Not part of what a config asks for: where it is run, and where the data lies (its content has a
@@ -58,8 +62,8 @@ def flatten_config(cfg: Mapping | Config) -> dict[str, str]:
         cfg (Mapping | Config): Config of a run.
 
     Returns:
-        dict[str, str]: ``repr`` of each leaf; without ``work_dir``, ``launcher``, ``resume`` and
-            every ``data_root``.
+        dict[str, str]: ``repr`` of each leaf; without ``work_dir``, ``launcher``, ``resume``,
+            every ``data_root``, and what :func:`drop_scopes` drops.
 
     Example:
         >>> flatten_config(Config(dict(model=dict(type='A', sizes=[1, 2]), work_dir='x')))
@@ -72,25 +76,66 @@ def flatten_config(cfg: Mapping | Config) -> dict[str, str]:
             for key, value in node.items():
                 if key not in _NOT_COMPARED:
                     visit(value, f'{path}.{key}' if path else str(key))
-        elif isinstance(node, (list, tuple)) and _holds_dict(node):
+        elif isinstance(node, (list, tuple)) and holds_dict(node):
             for index, value in enumerate(node):
                 visit(value, f'{path}.{index}')
         else:
             # a sequence is the same whether it is written as a list or as a tuple
-            leaves[path] = repr(_listed(node))
+            leaves[path] = repr(listed(node))
 
-    visit(cfg.to_dict() if isinstance(cfg, Config) else cfg, '')
+    visit(drop_scopes(cfg), '')
     return dict(sorted(leaves.items()))
 
 
-def _holds_dict(value: Any) -> bool:
+def holds_dict(value: Any) -> bool:
+    """Whether a value is a mapping or a sequence that has one inside.
+
+    Example:
+        >>> holds_dict([[dict(type='A')]]), holds_dict([1, 2])
+        (True, False)
+    """
     if isinstance(value, (list, tuple)):
-        return any(_holds_dict(item) for item in value)
-    return isinstance(value, dict)
+        return any(holds_dict(item) for item in value)
+    return isinstance(value, Mapping)
 
 
-def _listed(value: Any) -> Any:
-    return [_listed(item) for item in value] if isinstance(value, (list, tuple)) else value
+def listed(value: Any) -> Any:
+    """A value with lists for tuples, inside as well.
+
+    Example:
+        >>> listed(dict(sizes=((1, 2), 3)))
+        {'sizes': [[1, 2], 3]}
+    """
+    if isinstance(value, Mapping):
+        return {key: listed(item) for key, item in value.items()}
+    return [listed(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def drop_scopes(cfg: Mapping | Config) -> dict[str, Any]:
+    """A config without each ``_scope_`` that changes no class.
+
+    mmengine writes it into what is inherited through ``package::``.
+
+    Args:
+        cfg (Mapping | Config): Config of a run; ``default_scope`` defaults to ``'mmdet'``.
+
+    Returns:
+        dict: A copy. A ``_scope_`` of another package stays.
+
+    Example:
+        >>> drop_scopes(dict(model=dict(type='MobileNeXt', _scope_='mmdet_mobilenext')))
+        {'model': {'type': 'MobileNeXt'}}
+    """
+    default = cfg.get('default_scope') or 'mmdet'
+    # the registries of this package's scope are empty and look in those of mmdet
+    same = {None, default, *((SCOPE, 'mmdet') if default in (SCOPE, 'mmdet') else ())}
+
+    def visit(node: Any) -> Any:
+        if isinstance(node, Mapping):
+            return {k: visit(v) for k, v in node.items() if k != '_scope_' or v not in same}
+        return type(node)(map(visit, node)) if type(node) in (list, tuple) else node
+
+    return visit(cfg.to_dict() if isinstance(cfg, Config) else cfg)
 
 
 def config_digest(cfg: Mapping | Config) -> str:

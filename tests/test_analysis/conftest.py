@@ -7,7 +7,7 @@ import pytest
 from mmengine.config import Config
 from small_voc import ROOT, make_small_voc
 
-from mmdet_mobilenext.analysis.detectors import read_config
+from mmdet_mobilenext.engine.config import load_config
 
 DEMO = str(ROOT / 'configs/ssdlite_mobilenext_demo.py')
 
@@ -27,4 +27,4 @@ def voc(tmp_path_factory) -> Path:
 @pytest.fixture
 def demo(voc) -> Config:
     """The demo config with this set."""
-    return read_config(DEMO, {'data_root': str(voc)})
+    return load_config(DEMO, {'data_root': str(voc)})

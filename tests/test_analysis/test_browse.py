@@ -9,8 +9,8 @@ from PIL import Image
 from small_voc import ROOT
 
 from mmdet_mobilenext.analysis.browse import browse, draw_snapshot, snapshots_of
-from mmdet_mobilenext.analysis.detectors import read_config
 from mmdet_mobilenext.analysis.objects import build_dataset
+from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.engine.environment import OptionError
 
 
@@ -69,7 +69,7 @@ def test_values_beyond_the_range_are_not_wrapped():
 
 
 def test_joined_data_sets_are_looked_through(voc):
-    cfg = read_config(str(ROOT / 'configs/ssdlite_mobilenext_demo.py'), {'data_root': str(voc)})
+    cfg = load_config(str(ROOT / 'configs/ssdlite_mobilenext_demo.py'), {'data_root': str(voc)})
     one = cfg.train_dataloader.dataset.to_dict()
     joined = dict(type='ConcatDataset', datasets=[one, one])
     cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=joined)

@@ -2,9 +2,14 @@
 """The difference of two configs: what is planted is found, and told in the right place."""
 
 import copy
+import inspect
+import re
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.runner import Runner
+from mmengine.runner._flexible_runner import FlexibleRunner
 from small_voc import ROOT
 from test_layers import shown
 
@@ -17,14 +22,14 @@ from mmdet_mobilenext.analysis.config_difference import (
     must_be_equal,
 )
 from mmdet_mobilenext.analysis.config_report import difference_report, facts_of
-from mmdet_mobilenext.analysis.detectors import read_config
-from mmdet_mobilenext.engine.environment import OptionError
+from mmdet_mobilenext.benchmark.fingerprint import config_digest
+from mmdet_mobilenext.engine.config import load_config
 
 PAIRS = ('voc', '4xb24_voc', 'voc07', 'ours_voc', 'demo', 'small160_30e_voc07')
 
 
 def config(name):
-    return read_config(str(ROOT / f'configs/ssdlite_{name}.py'))
+    return load_config(str(ROOT / f'configs/ssdlite_{name}.py'))
 
 
 @pytest.fixture(scope='module')
@@ -172,6 +177,44 @@ def test_weights_that_one_has_and_the_other_lacks_are_unfair(pair, tmp_path):
     assert wrong.path == 'model.backbone.init_cfg.checkpoint'
 
 
+def start(kind, checkpoint, **kwargs):
+    init_cfg = dict(type='Pretrained', checkpoint=checkpoint, **kwargs)
+    return dict(model=dict(backbone=dict(type=kind, init_cfg=init_cfg)))
+
+
+def test_only_another_backbone_may_start_from_another_file(tmp_path):
+    one, two = (str(tmp_path / name) for name in 'ab')
+    first, other = start('A', one, prefix='backbone.'), start('B', 'https://a.org/b.pth')
+    found = must_be_equal(compare_configs(first, other))  # a missing file and an address
+    assert {d.path.rsplit('.', 1)[1] for d in found} == {'checkpoint', 'prefix'}
+    for path in (one, two):
+        Path(path).write_bytes(b'')
+    assert len(must_be_equal(compare_configs(start('A', one), start('A', two)))) == 1
+    assert must_be_equal(compare_configs(first, other)) == []
+    assert must_be_equal(compare_configs(first, start('B', 'torchvision://resnet50'))) == []
+
+
+def test_all_that_the_runners_read_counts():
+    for runner in (Runner, FlexibleRunner):
+        source = inspect.getsource(inspect.getmodule(runner))
+        names = re.findall(r"self\.cfg\.get\(\s*'(\w+)'", source)
+        assert len(names) >= 1
+        for name in {*names, 'strategy', 'compile'}:
+            (found,) = compare_configs({name: 1}, {name: 2})
+            assert found.group != VARIABLES, name
+
+
+def test_a_config_inherited_by_package_name_is_the_same(tmp_path):
+    name = 'mmdet_mobilenext::retinanet/retinanet_mobilenext_fpn_1x_voc0712.py'
+    (tmp_path / 'a.py').write_text(f'_base_ = {name!r}')
+    first, second = load_config(name), load_config(str(tmp_path / 'a.py'))
+    assert '_scope_' in second.train_dataloader.dataset
+    assert compare_configs(first, second) == []
+    assert config_digest(first) == config_digest(second)
+    second.train_dataloader.dataset._scope_ = 'mmpretrain'
+    assert len(must_be_equal(compare_configs(first, second))) == 1
+
+
 def test_variables_of_config_files_do_not_count(pair):
     changed = copy.deepcopy(pair[0])
     changed.my_variable = 3
@@ -179,7 +222,7 @@ def test_variables_of_config_files_do_not_count(pair):
     assert found.group == VARIABLES and must_be_equal([found]) == []
     names = ['a.py', 'b.py']
     text = shown(difference_report(names, [found]))
-    assert '1 variables differ' in text and 'my_variable' not in text
+    assert 'not compared' in text and 'my_variable (--variables' in text
     assert 'my_variable' in shown(difference_report(names, [found], variables=True))
 
 
@@ -221,8 +264,8 @@ def test_exit_codes_of_the_tool(monkeypatch, capsys):
 
 
 def test_configs_that_are_not_there_are_named():
-    with pytest.raises(OptionError, match="package 'no_such_package', which is not installed"):
-        read_config('no_such_package::a.py')
-    with pytest.raises(FileNotFoundError, match=r"mmdet has no config 'mmdet::no/such\.py'"):
-        read_config('mmdet::no/such.py')
-    assert isinstance(read_config('mmdet::ssd/ssd300_coco.py', {'seed': 3}), Config)
+    with pytest.raises(FileNotFoundError, match=r"no config 'no_such_package::a\.py'"):
+        load_config('no_such_package::a.py')
+    with pytest.raises(FileNotFoundError, match=r"no config 'mmdet::no/such\.py'"):
+        load_config('mmdet::no/such.py')
+    assert isinstance(load_config('mmdet::ssd/ssd300_coco.py', {'seed': 3}), Config)

@@ -19,7 +19,7 @@ from mmdet_mobilenext.analysis.coverage import (
     recall_by_size,
 )
 from mmdet_mobilenext.analysis.coverage_report import coverage_summary, coverage_tables
-from mmdet_mobilenext.analysis.detectors import LevelPriors, build_detector, priors_of, read_config
+from mmdet_mobilenext.analysis.detectors import LevelPriors, build_detector, priors_of
 from mmdet_mobilenext.analysis.objects import (
     Objects,
     annotated_objects,
@@ -35,6 +35,7 @@ from mmdet_mobilenext.analysis.prior_fit import (
     refine_priors,
 )
 from mmdet_mobilenext.datasets.checks import DataCheckError
+from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.engine.environment import OptionError
 from mmdet_mobilenext.models import BatchMaxIoUAssigner
 
@@ -104,17 +105,17 @@ def test_without_objects_or_assigner():
 
 
 def test_assigners_of_configs():
-    assert assigner_of(read_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py')).pos_iou_thr
-    assert assigner_of(read_config('mmdet::atss/atss_r50_fpn_1x_coco.py')) is None
-    rpn = assigner_of(read_config('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'))
+    assert assigner_of(load_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py')).pos_iou_thr
+    assert assigner_of(load_config('mmdet::atss/atss_r50_fpn_1x_coco.py')) is None
+    rpn = assigner_of(load_config('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'))
     assert rpn.pos_iou_thr == 0.7
 
 
 def test_priors_of_mmdet_detectors():
-    cfg = read_config('mmdet::ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py')
+    cfg = load_config('mmdet::ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py')
     priors = priors_of(build_detector(cfg), (320, 320))
     assert torch.bincount(priors.levels).tolist() == [2400, 600, 150, 54, 24, 6]
-    points = read_config('mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py')
+    points = load_config('mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py')
     with pytest.raises(OptionError, match='are points, not boxes'):
         priors_of(build_detector(points), (64, 64))
 
@@ -134,6 +135,14 @@ def test_annotated_objects_are_scaled_and_difficult_ones_left_out(demo):
     kept = annotated_objects(demo, 'train', (128, 128)).boxes[0]
     scale = 128 / max(info['width'], info['height'])
     torch.testing.assert_close(kept, first * scale, rtol=0.01, atol=0)  # sides are whole pixels
+
+
+def test_kept_ratios_need_a_quadratic_input():
+    cfg = load_config('mmdet_mobilenext::retinanet/retinanet_mobilenext_fpn_1x_voc0712.py')
+    with pytest.raises(OptionError, match=r'test_dataloader has keep_ratio=True .* 1000x600'):
+        annotated_objects(cfg, 'train', (600, 1000))
+    with pytest.raises(OptionError, match=r'train_dataloader has keep_ratio=True .* 1000x600'):
+        augmented_objects(cfg)
 
 
 def test_augmented_objects_depend_on_the_seed(demo):
@@ -202,7 +211,7 @@ def test_priors_are_compared_on_other_images(demo):
     assert set(summaries) == {'config', 'fitted'}
     assert summaries['config']['objects'] == len(annotated_objects(demo, 'val', (128, 128)).boxes)
     assert TASK_UTILS.build(fitted).num_base_priors == [6, 6, 6, 6]
-    other = read_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py', {'x': 1})
+    other = load_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py', {'x': 1})
     with pytest.raises(OptionError, match='SSDLitePriorGenerator, but received a AnchorGenerator'):
         compare_priors(other)
 

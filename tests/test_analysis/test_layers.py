@@ -7,9 +7,10 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from mmdet_mobilenext.analysis.detectors import build_detector, input_size, read_config
+from mmdet_mobilenext.analysis.detectors import build_detector, input_size
 from mmdet_mobilenext.analysis.layers import REST, costs_of, peak_memory
 from mmdet_mobilenext.analysis.layers_report import comparison_table, cost_table, memory_table
+from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.engine.environment import OptionError
 
 
@@ -21,7 +22,7 @@ def shown(renderable) -> str:
 
 
 def config(root, name):
-    return read_config(str(root / f'configs/ssdlite_{name}.py'))
+    return load_config(str(root / f'configs/ssdlite_{name}.py'))
 
 
 @pytest.mark.parametrize(
@@ -152,6 +153,6 @@ def test_wrong_arguments_are_named():
 
 
 def test_a_detector_of_two_stages_is_named():
-    cfg = read_config('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
+    cfg = load_config('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
     with pytest.raises(OptionError, match='FasterRCNN does not run on an image alone'):
         costs_of(build_detector(cfg), (64, 64), training=False)

@@ -91,6 +91,32 @@ def test_published_mobilenetv2_sees_491_pixels():
     assert fields(model)['tap 0'] == TheoreticalField(491, 32, 0.5)
 
 
+class Pyramid(nn.Module):
+    """Two taps and an FPN, with a norm that sees the whole map."""
+
+    with_neck = True
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 2, 3, 2, 1), nn.Conv2d(2, 2, 3, 2, 1)
+        norm_cfg = dict(type='GN', num_groups=1)
+        neck = dict(type='FPN', in_channels=[2, 2], out_channels=2, num_outs=2, norm_cfg=norm_cfg)
+        self.neck = MODELS.build(neck)
+
+    def backbone(self, image):
+        fine = self.one(image)
+        return fine, self.two(fine)
+
+
+def test_cells_of_a_pyramid_share_coarser_cells():
+    found = fields(Pyramid(), breadth=32)
+    assert found['tap 0'] == TheoreticalField(3, 2, 0.5)
+    assert found['tap 1'] == TheoreticalField(7, 4, 0.5)
+    # even cells see 4d - 7 to 4d + 3, odd ones 4d - 3 to 4d + 7: centres 4d - 1.5 and 4d + 2.5
+    assert found['level 0'] == TheoreticalField(11, 2, -0.5)
+    assert found['level 1'] == TheoreticalField(15, 4, 0.5)
+
+
 class Gate(nn.Module):
     """What squeeze and excitation does."""
 

@@ -29,11 +29,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from mmdet_mobilenext.analysis.browse import browse
-    from mmdet_mobilenext.analysis.detectors import read_config
     from mmdet_mobilenext.engine.cli import stop_on_expected_errors
+    from mmdet_mobilenext.engine.config import load_config
 
     with stop_on_expected_errors():
-        cfg = read_config(args.config, args.cfg_options)
+        cfg = load_config(args.config, args.cfg_options)
         paths = browse(cfg, args.out_dir, args.number, args.seed, args.mode, args.columns)
         print(f'{len(paths) - 1} pictures, all of them on {paths[0]}')
 

@@ -34,14 +34,14 @@ def main() -> None:
     from rich import print as rich_print
 
     from mmdet_mobilenext.analysis.coverage_report import coverage_tables
-    from mmdet_mobilenext.analysis.detectors import read_config
     from mmdet_mobilenext.analysis.prior_fit import compare_priors, config_lines
     from mmdet_mobilenext.benchmark.speed.lineup import be_quiet
     from mmdet_mobilenext.engine.cli import stop_on_expected_errors
+    from mmdet_mobilenext.engine.config import load_config
 
     be_quiet()
     with stop_on_expected_errors():
-        cfg = read_config(args.config, args.cfg_options)
+        cfg = load_config(args.config, args.cfg_options)
         priors, summaries = compare_priors(cfg, args.on, args.held_out, args.number, args.seed)
         rich_print(coverage_tables(summaries))
         print(config_lines(priors))

@@ -37,7 +37,7 @@ def main() -> None:
     args = parse_args()
     from rich import print as rich_print
 
-    from mmdet_mobilenext.analysis.detectors import build_detector, input_size, read_config
+    from mmdet_mobilenext.analysis.detectors import build_detector, input_size
     from mmdet_mobilenext.analysis.layers import costs_of, peak_memory
     from mmdet_mobilenext.analysis.layers_report import (
         comparison_table,
@@ -47,11 +47,12 @@ def main() -> None:
     from mmdet_mobilenext.benchmark.plan import unique_names
     from mmdet_mobilenext.benchmark.speed.lineup import be_quiet
     from mmdet_mobilenext.engine.cli import stop_on_expected_errors
+    from mmdet_mobilenext.engine.config import load_config
 
     be_quiet()
     with stop_on_expected_errors():
         names = unique_names(args.configs)
-        cfgs = [read_config(config, args.cfg_options) for config in args.configs]
+        cfgs = [load_config(config, args.cfg_options) for config in args.configs]
         models = [build_detector(cfg) for cfg in cfgs]
         sizes = [input_size(cfg, args.shape) for cfg in cfgs]
         costs = [

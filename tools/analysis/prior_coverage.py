@@ -42,24 +42,20 @@ def main() -> None:
         coverage_summary,
         coverage_tables,
     )
-    from mmdet_mobilenext.analysis.detectors import (
-        build_detector,
-        input_size,
-        priors_of,
-        read_config,
-    )
+    from mmdet_mobilenext.analysis.detectors import build_detector, input_size, priors_of
     from mmdet_mobilenext.analysis.objects import annotated_objects, augmented_objects
     from mmdet_mobilenext.analysis.pictures import save_figure
     from mmdet_mobilenext.benchmark.folder import write_json
     from mmdet_mobilenext.benchmark.speed.lineup import be_quiet
     from mmdet_mobilenext.benchmark.speed.plot import check_plot_path
     from mmdet_mobilenext.engine.cli import stop_on_expected_errors
+    from mmdet_mobilenext.engine.config import load_config
 
     be_quiet()
     with stop_on_expected_errors():
         if args.plot:
             check_plot_path(args.plot)
-        cfg = read_config(args.config, args.cfg_options)
+        cfg = load_config(args.config, args.cfg_options)
         size = input_size(cfg, args.shape)
         priors = priors_of(build_detector(cfg), size)
         assigner = assigner_of(cfg)

@@ -30,12 +30,7 @@ def main() -> None:
     from mmengine.runner import set_random_seed
     from rich import print as rich_print
 
-    from mmdet_mobilenext.analysis.detectors import (
-        build_detector,
-        input_size,
-        prior_generator_of,
-        read_config,
-    )
+    from mmdet_mobilenext.analysis.detectors import build_detector, input_size, prior_generator_of
     from mmdet_mobilenext.analysis.pictures import save_figure
     from mmdet_mobilenext.analysis.receptive_field import (
         detector_maps,
@@ -46,13 +41,14 @@ def main() -> None:
     from mmdet_mobilenext.benchmark.speed.lineup import be_quiet
     from mmdet_mobilenext.benchmark.speed.plot import check_plot_path
     from mmdet_mobilenext.engine.cli import stop_on_expected_errors
+    from mmdet_mobilenext.engine.config import load_config
 
     be_quiet()
     with stop_on_expected_errors():
         if args.plot:
             check_plot_path(args.plot)
         set_random_seed(args.seed)
-        cfg = read_config(args.config, args.cfg_options)
+        cfg = load_config(args.config, args.cfg_options)
         size = input_size(cfg, args.shape)
         model = build_detector(cfg, args.checkpoint)
         priors = prior_generator_of(model)
