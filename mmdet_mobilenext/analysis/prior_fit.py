@@ -103,7 +103,7 @@ def fit_priors(
     shorter side. There is a cluster for each level; the root of its area is the level's min size,
     not below the level's stride: smaller priors would leave gaps. The max size is the next level's
     min size, that of the last level the input's. Ratios are clustered among the objects of the
-    level, in the same way.
+    level, in the same way, or among all where the level has fewer shapes than ratios.
 
     Args:
         sizes (Tensor): (G, 2), widths and heights of objects in pixels of the input.
@@ -133,11 +133,12 @@ def fit_priors(
     for level in range(1, len(min_sizes)):  # sizes rise from level to level
         min_sizes[level] = max(min_sizes[level], min_sizes[level - 1] + 1)
     ratios = []
+    ratio = (folded[:, 0] / folded[:, 1]).clamp(min=1.1)
+    # of boxes with one height the IoU is that of their ratios
+    all_shapes = torch.stack([ratio, torch.ones_like(ratio)], 1)
     for level, count in enumerate(num_ratios):
-        mine = folded[levels == level]
-        ratio = (mine[:, 0] / mine[:, 1]).clamp(min=1.1)
-        # of boxes with one height the IoU is that of their ratios
-        shapes = torch.stack([ratio, torch.ones_like(ratio)], 1)
+        mine = all_shapes[levels == level]
+        shapes = mine if len(mine.unique(dim=0)) >= count else all_shapes
         found = iou_kmeans(shapes, count, seed)[:, 0].tolist() if count else []
         ratios.append([round(value, 1) for value in found])
     return dict(

@@ -206,6 +206,14 @@ def test_refined_priors_cover_more_and_never_less():
     assert refine_priors(best, objects, cells, evaluations=5)[1] >= score - 1e-6
 
 
+def test_a_level_with_too_few_shapes_takes_the_ratios_of_all():
+    sizes = torch.tensor([[10.0, 10.0], [20.0, 10.0], [30.0, 10.0], [100.0, 100.0]])
+    priors = fit_priors(sizes, [(8, 8), (64, 64)], [2, 2], (128, 128))
+    assert priors['ratios'][1] and len(priors['ratios'][1]) == 2
+    with pytest.raises(OptionError, match='2 clusters need'):
+        fit_priors(sizes[[0, 0]], [(8, 8)], [2], (128, 128))
+
+
 def test_priors_are_compared_on_other_images(demo):
     fitted, summaries = compare_priors(demo, 'annotated', 'val')
     assert set(summaries) == {'config', 'fitted'}
