@@ -7,15 +7,19 @@ mmengine finds the configs of a package in its folder ``.mim``. In a checkout th
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.utils import get_installed_path, is_installed
 
 from .registry import SCOPE
 
 __all__ = ['config_file', 'register_configs', 'resolve_config']
 
+SHOWN = 10
+"""Names in an error at most."""
 _CONFIGS = Path(__file__).resolve().parent / '.mim' / 'configs'
 
 
@@ -49,7 +53,7 @@ def config_file(name: str) -> str:
         str: An existing file.
 
     Raises:
-        FileNotFoundError: If there is none; it names those in the same folder.
+        FileNotFoundError: If there is none; it names some of those in the same folder.
 
     Example:
         >>> config_file('ssdlite_mobilenext_voc.py').endswith('/configs/ssdlite_mobilenext_voc.py')
@@ -57,11 +61,27 @@ def config_file(name: str) -> str:
     """
     path = _CONFIGS / name
     if not path.is_file():
-        beside = ', '.join(sorted(p.name for p in path.parent.glob('*.py'))) or 'nothing'
-        raise FileNotFoundError(
-            f'no config {name!r} in {SCOPE} (looked for {path}); beside it there is {beside}'
-        )
+        raise _not_found(SCOPE, _CONFIGS, name)
     return str(path)
+
+
+def _not_found(package: str, configs: Path, name: str) -> FileNotFoundError:
+    """The error that names what a user may have meant, not more than can be read."""
+    path = configs / name
+    folder = path if path.is_dir() else path.parent
+    known = sorted(
+        p.name if p.is_file() else f'{p.name}/'
+        for p in (folder.iterdir() if folder.is_dir() else ())
+        if p.suffix == '.py' or (p.is_dir() and folder == configs and p.name != '__pycache__')
+    )
+    # a misspelt name is near those that are meant
+    wanted = '' if path.is_dir() else path.name
+    near = difflib.get_close_matches(wanted, known, SHOWN, 0) if wanted else known[:SHOWN]
+    beside = ', '.join(near) or 'nothing'
+    more = f' and {len(known) - len(near)} more' if len(known) > len(near) else ''
+    return FileNotFoundError(
+        f'no config {name!r} in {package} (looked for {path}); beside it there is {beside}{more}'
+    )
 
 
 def resolve_config(name: str) -> str:
@@ -89,7 +109,17 @@ def resolve_config(name: str) -> str:
         return name
     if package == SCOPE:  # also files that are in no folder, which mmengine does not find
         return config_file(below)
+    if package not in MODULE2PACKAGE:
+        raise FileNotFoundError(
+            f'no config {name!r}: mmengine knows no package {package!r}, only '
+            + ', '.join(sorted(MODULE2PACKAGE))
+        )
+    if not is_installed(MODULE2PACKAGE[package]):
+        raise FileNotFoundError(f'no config {name!r}: {package} is not installed')
     try:
         return Config._get_cfg_path(name, '')[0]
-    except (AssertionError, FileNotFoundError, ModuleNotFoundError, ValueError) as error:
-        raise FileNotFoundError(f'no config {name!r}: {error}') from error
+    except (FileNotFoundError, ValueError):
+        configs = Path(get_installed_path(MODULE2PACKAGE[package])) / '.mim' / 'configs'
+        if (configs / below).is_file():  # in no folder, where mmengine does not look
+            return str(configs / below)
+        raise _not_found(package, configs, below) from None

@@ -8,8 +8,8 @@ and so is what each transform does.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from mmengine.config import Config
 from mmengine.runner import set_random_seed
 from PIL import Image
 
+from mmdet_mobilenext.datasets.checks import DataCheckError
 from mmdet_mobilenext.datasets.fused_ssd import FusedSSDAugment
-from mmdet_mobilenext.engine.atomic_checkpoint_hook import AtomicLocalBackend
+from mmdet_mobilenext.datasets.work_folder import work_folder
 from mmdet_mobilenext.engine.environment import OptionError
 
 from .objects import build_dataset, choose_images
@@ -229,7 +230,8 @@ def browse(
 
     Args:
         cfg (Config): Config of a run.
-        folder (str | Path): Where to; made if it is not there.
+        folder (str | Path): Where to; made if it is not there. Pictures come into it once all are
+            drawn.
         number (int): Images, chosen at random. Defaults to 12.
         seed (int): Seed of choice and augmentation. Defaults to 0.
         mode (str): One of :data:`MODES`. Defaults to ``'pair'``.
@@ -240,7 +242,7 @@ def browse(
         list[Path]: ``sheet.png``, then ``{index}_{image}.png`` of each image.
 
     Raises:
-        DataCheckError: If files are missing or annotations broken.
+        DataCheckError: If files are missing, annotations broken, or an image cannot be decoded.
         OptionError: For arguments out of range, or a mode that cannot be had of this data set.
         OSError: If a picture cannot be written.
     """
@@ -248,19 +250,39 @@ def browse(
         raise OptionError(f'the sheet has 1 column or more, but received {columns}')
     dataset = build_dataset(cfg, 'train')
     classes, palette = dataset.metainfo['classes'], dataset.metainfo.get('palette')
-    paths, rows = [], []
+    names, rows = [], []
     for index in choose_images(dataset, number, seed):
-        snapshots = snapshots_of(dataset, index, mode, seed + index)
+        path = Path(dataset.get_data_info(index).get('img_path', 'image'))
+        try:
+            snapshots = snapshots_of(dataset, index, mode, seed + index)
+        except OptionError:
+            raise
+        except (AssertionError, ValueError) as error:  # of LoadImageFromFile, of FusedSSDAugment
+            raise DataCheckError(
+                f'image {index} of the training set ({path}) cannot be shown: {error}'
+            ) from error
         cells = [_titled(draw_snapshot(s, classes, palette), s.title) for s in snapshots]
-        row = np.concatenate(cells, 1)
-        name = Path(dataset.get_data_info(index).get('img_path', 'image')).stem
-        paths.append(Path(folder) / f'{index:05d}_{name}.png')
-        _write(row, paths[-1])
-        rows.append(row)
+        rows.append(np.concatenate(cells, 1))
+        names.append(f'{index:05d}_{path.stem}.png')
     columns = columns or {1: 4, 2: 2}.get(len(snapshots), 1)
-    sheet = Path(folder) / 'sheet.png'
-    _write(_tile(rows, columns), sheet)
-    return [sheet, *paths]
+    return _write_all(
+        Path(folder), {'sheet.png': _tile(rows, columns), **dict(zip(names, rows, strict=True))}
+    )
+
+
+def _write_all(folder: Path, pictures: Mapping[str, np.ndarray]) -> list[Path]:
+    """Write pictures beside the folder, then rename it, or each of them if the folder is there."""
+    dest = Path(os.path.abspath(folder))
+    with work_folder(dest) as work:
+        work.mkdir()
+        for name, picture in pictures.items():
+            Image.fromarray(picture).save(work / name, 'PNG')
+        if dest.exists():
+            for name in reversed(pictures):  # the sheet last
+                os.replace(work / name, dest / name)
+        else:
+            work.rename(dest)
+    return [folder / name for name in pictures]
 
 
 def _tile(rows: Sequence[np.ndarray], columns: int) -> np.ndarray:
@@ -274,9 +296,3 @@ def _tile(rows: Sequence[np.ndarray], columns: int) -> np.ndarray:
         padded.append(np.full_like(padded[0], 255))
     lines = [np.concatenate(padded[i : i + columns], 1) for i in range(0, len(padded), columns)]
     return np.concatenate(lines)
-
-
-def _write(picture: np.ndarray, path: Path) -> None:
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, 'PNG')
-    AtomicLocalBackend().put(stream.getvalue(), path)

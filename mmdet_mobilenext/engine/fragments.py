@@ -49,7 +49,8 @@ def merge_fragments(cfg: Config, names: Sequence[str], folder: str | Path) -> No
         folder (str | Path): Folder of named fragments.
 
     Raises:
-        OptionError: If a fragment does not exist, or two set the same key to different values.
+        OptionError: If a fragment does not exist, two set the same key to different values, or one
+            feeds another number of levels into the neck than it takes.
 
     Example:
         >>> import tempfile
@@ -74,7 +75,51 @@ def merge_fragments(cfg: Config, names: Sequence[str], folder: str | Path) -> No
                         f'{other_key}={other!r}, {name} sets {key}={value!r}'
                     )
         said.update((key, (name, value)) for key, value in leaves.items())
+        _check_neck(cfg, name, fragment, folder)
         cfg.merge_from_dict(fragment)
+
+
+def _check_neck(cfg: Config, name: str, fragment: Mapping, folder: str | Path) -> None:
+    """Refuse a fragment that keeps the neck and feeds another number of levels into it."""
+    given = _neck_inputs(fragment)
+    if given is None or 'type' in fragment['model']['neck']:
+        return
+    taken = _neck_inputs(cfg)
+    if taken is not None and len(taken) == len(given):
+        return
+    neck = (cfg.get('model') or {}).get('neck')
+    kind = neck.get('type') if isinstance(neck, Mapping) else type(neck).__name__
+    if taken is None:
+        what = f'but the config has none in one piece (model.neck is {kind})'
+    else:
+        levels = 'one level' if len(taken) == 1 else f'{len(taken)} levels'
+        what = f'but the {kind} of the config takes {levels}, in_channels={neck.in_channels}'
+    fitting = [
+        path.stem
+        for path in sorted(Path(folder).glob('*.py'))
+        if taken is not None
+        and len(_neck_inputs(Config.fromfile(path, import_custom_modules=False)) or ())
+        == len(taken)
+    ]
+    raise OptionError(
+        f'the fragment {name} is for a neck of {len(given)} levels, in_channels={given}, {what}: '
+        + (f'take one of {", ".join(fitting)}, or' if fitting else 'no fragment is made for it;')
+        + ' set backbone and neck in a config of your own (docs/swap_backbones.md)'
+    )
+
+
+def _neck_inputs(cfg: Mapping) -> list[int] | None:
+    """Channels of each level that goes into the neck, None if there is no neck that says so.
+
+    Example:
+        >>> _neck_inputs(dict(model=dict(neck=dict(in_channels=512))))
+        [512]
+    """
+    neck = (cfg.get('model') or {}).get('neck')
+    inputs = neck.get('in_channels') if isinstance(neck, Mapping) else None
+    if inputs is None:
+        return None
+    return [inputs] if isinstance(inputs, int) else list(inputs)
 
 
 def _overlap(key: str, other: str) -> bool:

@@ -10,8 +10,10 @@ from mmengine.config import Config, ConfigDict
 
 from mmdet_mobilenext.datasets.checks import check_dataset_cfgs
 
+from .class_checks import check_num_classes
 from .environment import OptionError, check_environment
-from .train import build_runner, check_load_from, check_num_classes
+from .model_checks import build_model, check_weights, settle_strict_load
+from .train import build_runner, check_load_from
 
 __all__ = ['test']
 
@@ -40,7 +42,7 @@ def test(
     Raises:
         OptionError: For an ``out`` that is no pickle file, a config without
             ``tta_model``, or ``show_dir`` without a ``PictureHook``.
-        DataCheckError, EnvironmentCheckError, FileNotFoundError: Before any
+        CheckpointKeyError, DataCheckError, EnvironmentCheckError, FileNotFoundError: Before any
             work.
     """
     if out is not None and not out.endswith(('.pkl', '.pickle')):
@@ -59,6 +61,8 @@ def test(
     check_load_from(checkpoint)
     check_num_classes(cfg, ('test',))
     check_dataset_cfgs(cfg, roles=('test',)).raise_if_bad()
+    if settle_strict_load(cfg):
+        check_weights(build_model(cfg), checkpoint)
 
     if show_dir is not None:
         # Absolute: mmdet's hook joins a relative folder anew for every batch.

@@ -4,18 +4,19 @@
 from __future__ import annotations
 
 import os.path as osp
-from collections.abc import Sequence
 
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmdet_mobilenext.checkpoints.resume import check_resumable, find_resumable
-from mmdet_mobilenext.datasets.checks import check_dataset_cfgs, sources_from_config
+from mmdet_mobilenext.datasets.checks import check_dataset_cfgs
 
+from .class_checks import check_num_classes
 from .config import hooks_of_type
 from .environment import OptionError, check_environment, prepare_distributed
 from .initial_weights import from_scratch_message, settle_weights
+from .model_checks import build_model, check_levels, check_weights, settle_strict_load
 
 __all__ = ['build_runner', 'check_before_training', 'train']
 
@@ -48,36 +49,18 @@ def check_before_training(cfg: Config) -> None:
         DataCheckError: If a data set has an error.
         EnvironmentCheckError: If the machine cannot do what the run needs.
         FileNotFoundError: If ``load_from`` does not exist.
-        OptionError: If data and head have different numbers of classes.
+        CheckpointKeyError: If the run goes on from a checkpoint of another model.
+        OptionError: If data and head have different numbers of classes, if the model cannot be
+            built, or if its priors are made for other levels.
     """
     check_environment(cfg)
     check_load_from(cfg.get('load_from'))
     check_num_classes(cfg, ('train', 'val'))
     check_dataset_cfgs(cfg, roles=('train', 'val')).raise_if_bad()
-
-
-def check_num_classes(cfg: Config, roles: Sequence[str]) -> None:
-    """Compare the classes of the data sets with those of the head.
-
-    Args:
-        cfg (Config): Config of the run.
-        roles (Sequence[str]): Data loaders to look at.
-
-    Raises:
-        OptionError: If a data set has another number of classes than the head.
-    """
-    head = cfg.get('model', {}).get('bbox_head') or {}
-    head = head or (cfg.get('model', {}).get('roi_head') or {}).get('bbox_head') or {}
-    num_classes = head.get('num_classes') if isinstance(head, dict) else None
-    if num_classes is None:
-        return
-    for source in sources_from_config(cfg, roles):
-        if not source.not_checked and len(source.classes) != num_classes:
-            raise OptionError(
-                f'the head has num_classes={num_classes}, but the data set {source.title} has '
-                f'{len(source.classes)} classes {source.classes}: set bbox_head.num_classes and '
-                'metainfo.classes alike'
-            )
+    model = build_model(cfg)
+    check_levels(model)
+    if cfg.get('resume') and cfg.get('load_from'):
+        check_weights(model, cfg.load_from)
 
 
 def check_load_from(path: str | None) -> None:
@@ -117,7 +100,7 @@ def train(
 
     Raises:
         OptionError: If the config cannot scale its learning rate.
-        DataCheckError, EnvironmentCheckError, FileNotFoundError: See
+        CheckpointKeyError, DataCheckError, EnvironmentCheckError, FileNotFoundError: See
             :func:`check_before_training`.
     """
     if amp:
@@ -130,6 +113,7 @@ def train(
                 'the config'
             )
         cfg.auto_scale_lr.enable = True
+    settle_strict_load(cfg)
     if allow_partial:
         set_allow_partial(cfg)
     if resume == 'auto':

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures of training images: what is on them, and that they are those of the training."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,11 @@ from small_voc import ROOT
 
 from mmdet_mobilenext.analysis.browse import browse, draw_snapshot, snapshots_of
 from mmdet_mobilenext.analysis.objects import build_dataset
+<<<<<<< HEAD
 from mmdet_mobilenext.engine.config import load_config
+=======
+from mmdet_mobilenext.datasets.checks import DataCheckError
+>>>>>>> wt-k
 from mmdet_mobilenext.engine.environment import OptionError
 
 
@@ -90,6 +97,33 @@ def test_pictures_are_written_and_the_same_for_a_seed(demo, tmp_path):
     assert again.read_bytes() == sheet.read_bytes()
     other = browse(demo, tmp_path / 'c', number=3, seed=2, columns=2)[0]
     assert other.read_bytes() != sheet.read_bytes()
+
+
+@pytest.mark.parametrize('stock', [False, True])
+def test_broken_image_leaves_nothing(demo, tmp_path, stock):
+    root = tmp_path / 'voc'
+    shutil.copytree(demo.data_root, root)
+    image = Path(build_dataset(demo, 'train').get_data_info(1)['img_path'])
+    (root / image.relative_to(demo.data_root)).write_bytes(b'no image')
+    cfg = read_config(str(ROOT / 'configs/ssdlite_mobilenext_demo.py'), {'data_root': str(root)})
+    cfg.data_check = None  # as for a COCO set, whose images are not checked before
+    if stock:
+        cfg.train_dataloader.dataset.pipeline = [
+            dict(type='LoadImageFromFile'),
+            dict(type='LoadAnnotations', with_bbox=True),
+            dict(type='PackDetInputs'),
+        ]
+    with pytest.raises(DataCheckError, match=f'image 1 .*{image.name}'):
+        browse(cfg, tmp_path / 'out', number=100, mode='final')
+    assert [path.name for path in tmp_path.iterdir()] == ['voc']
+
+
+def test_pictures_come_beside_what_is_there(demo, tmp_path):
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out/mine.txt').write_text('kept')
+    browse(demo, tmp_path / 'out', number=1, mode='final')
+    assert sorted(path.suffix for path in (tmp_path / 'out').iterdir()) == ['.png', '.png', '.txt']
+    assert [path.name for path in tmp_path.iterdir()] == ['out']
 
 
 def test_wrong_arguments_are_named(demo, tmp_path):

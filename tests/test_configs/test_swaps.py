@@ -81,6 +81,22 @@ def test_swap_in_a_config_of_mmdetection(name, backbone, tmp_path):
     assert [128 // f.shape[-1] for f in features] == expected
 
 
+@pytest.mark.parametrize(
+    ('name', 'fragment', 'said'),
+    [
+        (FPN[0], 'mobilenext_pafpn', 'FPN .* takes 4 levels.*: take one of .*mobilenext_fpn'),
+        (PAFPN[0], 'mobilenext_fpn', 'YOLOXPAFPN .* takes 3 levels.*one of .*mobilenext_pafpn'),
+        ('ssd/ssd300_coco.py', 'mobilenext_fpn', 'SSDNeck .* takes 2 levels.*no fragment'),
+        ('yolof/yolof_r50-c5_8xb8-1x_coco.py', 'mobilenext_fpn', 'takes one level.*no fragment'),
+        ('faster_rcnn/faster-rcnn_r50-caffe-c4_ms-1x_coco.py', 'mobilenetv2_fpn', 'has none'),
+        ('dyhead/atss_r50_fpn_dyhead_1x_coco.py', 'mobilenext_fpn', 'has none in one piece'),
+    ],
+)
+def test_fragment_for_another_neck_is_refused(name, fragment, said):
+    with pytest.raises(OptionError, match=said):
+        load_config(f'mmdet::{name}', fragments=[fragment], fragment_folder=str(OPTIONS))
+
+
 def test_two_backbones_at_once_are_refused():
     with pytest.raises(OptionError, match='mobilenext_fpn and mobilenetv2_fpn do not go together'):
         load_config(
@@ -132,8 +148,14 @@ def test_own_config_inherits_and_runs_in_its_scope(tmp_path, monkeypatch):
         ('mmdet_mobilenext::retinanet/nothing.py', 'retinanet_mobilenext_fpn_1x_coco.py'),
         ('mmdet_mobilenext::nowhere/nothing.py', 'beside it there is nothing'),
         ('mmdet::retinanet/nothing.py', 'nothing.py'),
-        ('unknown::retinanet/nothing.py', 'unknown'),
-        ('mmdet::nothing.py', 'package name and relative config path'),
+        (
+            'mmdet::retinanet/retinanet_r50_fpn_1x.py',
+            r'retinanet_r50_fpn_1x_coco.py.* and \d+ more$',
+        ),
+        ('unknown::retinanet/nothing.py', "no package 'unknown', only .*mmdet"),
+        ('mmdet::nothing.py', 'beside it there is .*/, .*/'),
+        ('mmdet::', "no config '' in mmdet .* beside it there is _base_/, "),
+        ('::', "no package ''"),
     ],
 )
 def test_config_that_is_not_there_is_named(name, said):
