@@ -13,11 +13,8 @@ from small_voc import ROOT
 
 from mmdet_mobilenext.analysis.browse import browse, draw_snapshot, snapshots_of
 from mmdet_mobilenext.analysis.objects import build_dataset
-<<<<<<< HEAD
-from mmdet_mobilenext.engine.config import load_config
-=======
 from mmdet_mobilenext.datasets.checks import DataCheckError
->>>>>>> wt-k
+from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.engine.environment import OptionError
 
 
