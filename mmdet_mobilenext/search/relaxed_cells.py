@@ -261,7 +261,9 @@ def _edge_states(num_nodes: int) -> list[int]:
 
 @cache
 def _operation_cost(name: str, channels: int, stride: int, size: int, cost: str) -> int:
-    operation = build_operation(name, channels, stride, dict(type='BN', affine=False))
+    # what is counted only once must not move the seed of the weights
+    with torch.random.fork_rng(devices=[]):
+        operation = build_operation(name, channels, stride, dict(type='BN', affine=False))
     if cost == 'parameters':
         return count_parameters(operation)
     return count_madds(operation, (size, size), in_channels=channels)

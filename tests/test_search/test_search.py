@@ -20,7 +20,7 @@ from mmdet_mobilenext.benchmark.errors import MixedRunsError
 from mmdet_mobilenext.datasets.checks import DataCheckError
 from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.engine.environment import OptionError
-from mmdet_mobilenext.search import command
+from mmdet_mobilenext.search import RelaxedCells, command, relaxed_cells
 from mmdet_mobilenext.search.crops import make_crops
 from mmdet_mobilenext.search.genotype import Genotype, random_genotype, read_genotype
 from mmdet_mobilenext.search.random_search import candidate_config, random_search
@@ -149,6 +149,15 @@ def test_second_order_needs_sgd(darts_cfg):
         model.train_step(
             dict(weights=batch(0), architecture=batch(1)), build_optim_wrapper(model, cfg)
         )
+
+
+def test_counting_costs_leaves_the_seed_alone():
+    """Costs are kept in the process; the first search in it begins as the later ones."""
+    net = RelaxedCells(OPERATIONS, num_nodes=1, base_channels=12, num_cells=3)
+    relaxed_cells._operation_cost.cache_clear()
+    before = torch.get_rng_state()
+    net.operation_costs('parameters', 32)
+    assert torch.get_rng_state().equal(before)
 
 
 def test_second_order_refuses_frozen_weights(darts_cfg):
