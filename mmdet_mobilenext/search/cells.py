@@ -78,8 +78,8 @@ class CellNetwork(BaseModule):
 
     Args:
         num_nodes (int): Nodes of each cell.
-        base_channels (int): Channels of each node in the first stage; a reduction doubles them.
-            Defaults to 16.
+        base_channels (int): Channels of each node in the first stage; a reduction doubles them. A
+            multiple of 6, the reduction ratio, suits ``sandglass_3x3``. Defaults to 12.
         num_cells (int): Cells, at least 3; those at a third and at two thirds reduce.
             Defaults to 8.
         stem_stride (int): 1, 2, 4 or 8, by as many strided 3x3 convolutions. Defaults to 1.
@@ -99,7 +99,7 @@ class CellNetwork(BaseModule):
     def __init__(
         self,
         num_nodes: int,
-        base_channels: int = 16,
+        base_channels: int = 12,
         num_cells: int = 8,
         stem_stride: int = 1,
         stem_multiplier: int = 3,

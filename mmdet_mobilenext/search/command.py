@@ -10,6 +10,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmdet_mobilenext.engine.config import load_config
+from mmdet_mobilenext.engine.environment import OptionError
 
 from .crops import STAMP, make_crops
 from .drawing import draw_genotype
@@ -85,7 +86,13 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    cfgs = {Path(path).stem: _load(args, path) for path in args.config}
+    names = [Path(path).stem for path in args.config]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise OptionError(
+            f'searches are told apart by the names of their configs, but {", ".join(twice)} is '
+            f'there more than once in {args.config}: name each once, or rename a copy'
+        )
+    cfgs = {name: _load(args, path) for name, path in zip(names, args.config, strict=True)}
     folder = Path(args.work_dir or 'work_dirs/search')
     results = run_study(cfgs, _load(args, args.train), folder, args.seeds, args.candidate_epochs)
     print(study_markdown(results))

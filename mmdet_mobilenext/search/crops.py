@@ -14,7 +14,9 @@ import cv2
 import mmcv
 import numpy as np
 from mmdet.datasets import XMLDataset
+from mmengine.config import Config
 
+from mmdet_mobilenext.benchmark.fingerprint import data_fingerprint
 from mmdet_mobilenext.datasets.checks import (
     VOC_CLASSES,
     DataCheckError,
@@ -90,13 +92,13 @@ def make_crops(
         seed (int): Of the halves. Defaults to 0.
 
     Returns:
-        Path: ``dest``, with ``crops.json``: arguments, counts of each list and class, and of what
-            was left out and why (difficult, small).
+        Path: ``dest``, with ``crops.json``: arguments, fingerprints of the data, counts of each
+            list and class, and of what was left out and why (difficult, small).
 
     Raises:
-        FileExistsError: If ``dest`` is there, and not of these arguments.
-        DataCheckError: If something of the data is missing or wrong, or a list has no object that
-            counts.
+        FileExistsError: If ``dest`` is there, and not of these arguments and data.
+        DataCheckError: If something of the data is missing or wrong, the lists share images, or one
+            has no object that counts.
 
     Example:
         >>> import tempfile
@@ -110,9 +112,14 @@ def make_crops(
         ['crops.json', 'meta', 'test', 'train']
     """
     dest = Path(dest)
+    lists = dict(train=train_list, test=test_list)
+    datasets = {
+        split: _read(str(data_root), ann_file, classes) for split, ann_file in lists.items()
+    }
+    _refuse_shared(datasets['train'], datasets['test'])
     wanted = dict(
         version=CROPS_VERSION,
-        data_root=Path(data_root).name,
+        data={split: _fingerprint(dataset) for split, dataset in datasets.items()},
         train_list=train_list,
         test_list=test_list,
         classes=list(classes),
@@ -126,18 +133,17 @@ def make_crops(
         return dest
     counts = {}
     with work_folder(dest.resolve()) as work:
-        for split, ann_file in (('train', train_list), ('test', test_list)):
-            dataset = _read(str(data_root), ann_file, classes)
+        for split, dataset in datasets.items():
             lines, counts[split] = _write_split(dataset, work, split, size, context, min_size)
             if not lines:
                 raise DataCheckError(
-                    f'{Path(data_root) / ann_file} has no object of {list(classes)} that is not '
-                    f'difficult and has {min_size} pixels: {counts[split]["left_out"]}'
+                    f'{Path(data_root) / lists[split]} has no object of {list(classes)} that is '
+                    f'not difficult and has {min_size} pixels: {counts[split]["left_out"]}'
                 )
-            lists = {split: lines}
+            written = {split: lines}
             if split == 'train':
-                lists.update(_halves(lines, seed))
-            for name, members in lists.items():
+                written.update(_halves(lines, seed))
+            for name, members in written.items():
                 path = work / 'meta' / f'{name}.txt'
                 path.parent.mkdir(exist_ok=True)
                 path.write_text(''.join(f'{line}\n' for _, line in members), encoding='utf-8')
@@ -176,6 +182,30 @@ def _read(data_root: str, ann_file: str, classes: Sequence[str]) -> XMLDataset:
         metainfo=dict(classes=tuple(classes)),
         test_mode=True,
     )
+
+
+def _fingerprint(dataset: XMLDataset) -> dict:
+    cfg = dict(
+        type='mmdet.XMLDataset',
+        data_root=dataset.data_root,
+        ann_file=osp.relpath(dataset.ann_file, dataset.data_root),
+        data_prefix=dict(sub_data_root=osp.relpath(dataset.sub_data_root, dataset.data_root)),
+        metainfo=dict(classes=dataset.metainfo['classes']),
+        test_mode=True,
+    )
+    return data_fingerprint(Config(dict(test_dataloader=dict(dataset=cfg))), 'test')
+
+
+def _refuse_shared(train: XMLDataset, test: XMLDataset) -> None:
+    images = [
+        {osp.realpath(dataset.get_data_info(index)['img_path']) for index in range(len(dataset))}
+        for dataset in (train, test)
+    ]
+    if shared := images[0] & images[1]:
+        raise DataCheckError(
+            f'{train.ann_file} and {test.ann_file} share {len(shared)} images, such as '
+            f'{osp.basename(min(shared))}: what is found must be tested on images of its own'
+        )
 
 
 def _write_split(

@@ -34,7 +34,9 @@ class Darts(BaseModel):
         network (dict): Config of a classifier or a detector with the backbone ``RelaxedCells``.
         order (str): ``'first'`` takes the loss at the present weights; ``'second'`` at the weights
             one step of SGD further, with the product of Hessian and vector by finite differences
-            (equations 7 and 8), at about twice the time. Defaults to ``'first'``.
+            (equations 7 and 8), at about twice the time. That step has the rate, the momentum and
+            the weight decay of the first param group; dampening, Nesterov's momentum and clipping
+            are ignored. Defaults to ``'first'``.
         cost (str): What is penalised: ``'madds'`` or ``'parameters'`` that the relaxed network is
             expected to cost (all edges, each operation by its weight; stem, first layers of the
             cells and head are the same for all). Defaults to ``'madds'``.
@@ -45,7 +47,8 @@ class Darts(BaseModel):
         init_cfg (dict or list[dict], optional): Initialization config.
 
     Raises:
-        ValueError: For an argument out of its range, or another backbone.
+        ValueError: For an argument out of its range, another backbone, or frozen weights with
+            ``order='second'``.
 
     Example:
         >>> import mmdet_mobilenext.classification
@@ -84,6 +87,12 @@ class Darts(BaseModel):
             raise ValueError(
                 'network must have the backbone RelaxedCells, but it is '
                 f'{type(getattr(self.network, "backbone", None)).__name__}'
+            )
+        frozen = sum(not param.requires_grad for param in self.network_parameters())
+        if order == 'second' and frozen:
+            raise ValueError(
+                f"order='second' needs the gradient of all weights, but {frozen} are frozen: set "
+                "frozen_stages=-1, or order='first'"
             )
         costs = self.backbone.operation_costs(cost, input_size)
         mean = sum(float(costs[cell].mean(1).sum()) for cell in CELLS)

@@ -160,7 +160,15 @@ def _separable(kernel_size: int, dilation: int, repeats: int) -> Callable[..., n
 
 def _sandglass(reduction_ratio: int) -> Callable[..., nn.Module]:
     def build(channels: int, stride: int, norm_cfg: dict, norm_pools: bool) -> nn.Module:
-        return SandglassBlock(channels, channels, stride, reduction_ratio, norm_cfg=norm_cfg)
+        block = SandglassBlock(channels, channels, stride, reduction_ratio, norm_cfg=norm_cfg)
+        hidden = block.pw_reduce.out_channels
+        if hidden >= channels:
+            raise ValueError(
+                f'sandglass_3x3 on {channels} channels is no bottleneck, since its {channels} / '
+                f'{reduction_ratio} hidden channels are rounded up to {hidden}: choose a '
+                f'base_channels that is a multiple of {reduction_ratio}, such as 12 or 24'
+            )
+        return block
 
     return build
 
@@ -228,7 +236,8 @@ def build_operation(
         nn.Module: (N, channels, H, W) to (N, channels, ceil(H / stride), ceil(W / stride)).
 
     Raises:
-        ValueError: If there is no such operation.
+        ValueError: If there is no such operation, or ``sandglass_3x3`` would be no bottleneck on so
+            many channels.
 
     Example:
         >>> tuple(build_operation('sandglass_3x3', 12, stride=2)(torch.rand(2, 12, 8, 8)).shape)

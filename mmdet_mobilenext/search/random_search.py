@@ -19,6 +19,7 @@ from mmdet_mobilenext.benchmark.folder import read_json, write_json
 from mmdet_mobilenext.engine.environment import OptionError
 
 from .genotype import Genotype, random_genotype, write_genotype
+from .settings import config_settings, refuse_mixed
 from .train_loop import GENOTYPE_FILE
 from .training import search_space, set_epochs, train_genotype
 
@@ -69,15 +70,18 @@ def random_search(
         seed (int): Seed of the cells and of the trainings.
         candidate_epochs (int): Epochs of each candidate.
         budget (float, optional): Seconds of training and test of all candidates together. One that
-            would pass it, by the mean of those before, is not begun; the first always is.
+            would pass it, by the mean of those before, is not begun; the first always is. So it may
+            be passed by the first, or by as much as the last takes longer than the mean.
         candidates (int, optional): Number of candidates, instead of a budget.
 
     Returns:
         dict: ``genotype`` of the candidate with the highest ``top1``, ``seconds`` of all, and
-        ``candidates``, the list of :func:`train_genotype`.
+        ``candidates``, the list of :func:`train_genotype`. Candidates that the folder holds beyond
+        the budget or number do not count.
 
     Raises:
         OptionError: Unless there is either a budget or a number.
+        MixedRunsError: If the folder holds candidates of another seed, config or number of epochs.
     """
     if (budget is None) == (candidates is None) or (candidates is not None and candidates < 1):
         raise OptionError(
@@ -86,20 +90,23 @@ def random_search(
         )
     space = search_space(search_cfg)
     cfg = candidate_config(search_cfg, train_cfg, candidate_epochs)
+    settings = config_settings(search_cfg, 'search.') | config_settings(train_cfg, 'train.')
+    refuse_mixed(work_dir, dict(settings, candidate_epochs=candidate_epochs, seed=seed))
     path = work_dir / 'candidates.json'
     done = read_json(path) or []
     rng = np.random.default_rng(seed)
     for index in count():
-        genotype = random_genotype(rng, space.num_nodes, space.operations)
-        if index < len(done):
-            continue
-        spent = sum(candidate['seconds'] for candidate in done)
+        # of those that are done already only as many count as would be trained now
+        spent = sum(candidate['seconds'] for candidate in done[:index])
         if index and (
             index == candidates or (budget is not None and spent * (1 + 1 / index) > budget)
         ):
             break
-        done.append(train_genotype(cfg, genotype, work_dir / f'candidate{index}', seed))
-        write_json(done, path)
+        genotype = random_genotype(rng, space.num_nodes, space.operations)
+        if index == len(done):
+            done.append(train_genotype(cfg, genotype, work_dir / f'candidate{index}', seed))
+            write_json(done, path)
+    done = done[:index]
     best = max(done, key=lambda candidate: candidate['top1'])
     write_genotype(
         Genotype.from_dict(best['genotype']),

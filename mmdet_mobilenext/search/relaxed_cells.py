@@ -177,6 +177,11 @@ class RelaxedCells(CellNetwork):
             raise ValueError(f'num_nodes must be at least 1, but received {num_nodes}')
         self.operations = tuple(operations)
         super().__init__(num_nodes, norm_cfg=norm_cfg, **kwargs)
+        if not any(cell.kind == 'reduce' for cell in self.cells):
+            raise ValueError(
+                f'out_indices={self.out_indices} ends before the first reduction, so nothing would '
+                'be learnt of its operations: read stage 1 or 2 as well'
+            )
         shape = (num_edges(num_nodes), len(operations))
         # nearly alike, as the authors begin
         self.alphas = nn.ParameterDict(
@@ -256,7 +261,9 @@ def _edge_states(num_nodes: int) -> list[int]:
 
 @cache
 def _operation_cost(name: str, channels: int, stride: int, size: int, cost: str) -> int:
-    operation = build_operation(name, channels, stride, dict(type='BN', affine=False))
+    # what is counted only once must not move the seed of the weights
+    with torch.random.fork_rng(devices=[]):
+        operation = build_operation(name, channels, stride, dict(type='BN', affine=False))
     if cost == 'parameters':
         return count_parameters(operation)
     return count_madds(operation, (size, size), in_channels=channels)

@@ -2,7 +2,8 @@
 """A comparison of searches: each seed searches, trains what it has found from scratch and tests it.
 
 Every way of searching gets the same seeds, data and schedule of the final training; random search
-gets the seconds that the search beside it took with the same seed.
+gets the seconds that the search beside it took with the same seed. It may pass them a little (see
+:func:`~.random_search.random_search`), so the seconds of both stand in the tables.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
-from mmdet_mobilenext.benchmark.errors import MixedRunsError
-from mmdet_mobilenext.benchmark.fingerprint import differences, flatten_config
 from mmdet_mobilenext.benchmark.folder import read_json, write_json
 from mmdet_mobilenext.engine.atomic_checkpoint_hook import AtomicLocalBackend
 from mmdet_mobilenext.engine.environment import OptionError
@@ -23,6 +22,7 @@ from mmdet_mobilenext.evaluation.verdict import seed_interval
 
 from .genotype import Genotype
 from .random_search import random_search
+from .settings import config_settings, refuse_mixed
 from .training import run_search, train_genotype
 
 __all__ = ['compare_seeds', 'run_study', 'study_markdown']
@@ -65,7 +65,8 @@ def run_study(
     if set(random_of) - set(search_cfgs):
         raise OptionError(f'random_of has {random_of}, but the searches are {list(search_cfgs)}')
     for name, cfg in search_cfgs.items():
-        _refuse_mixed(work_dir / name, cfg, train_cfg, candidate_epochs)
+        settings = config_settings(cfg, 'search.') | config_settings(train_cfg, 'train.')
+        refuse_mixed(work_dir / name, dict(settings, candidate_epochs=candidate_epochs))
     ways: dict[str, list] = {}
     results = {}
     for number, seed in enumerate(seeds, 1):
@@ -91,27 +92,6 @@ def run_study(
         write_json(results, work_dir / 'results.json')
         AtomicLocalBackend().put_text(study_markdown(results), work_dir / 'results.md')
     return results
-
-
-def _refuse_mixed(folder: Path, cfg: Config, train_cfg: Config, candidate_epochs: int) -> None:
-    """Note what the runs of a search are made with, and let none of anything else go on."""
-    now = {f'search.{key}': value for key, value in flatten_config(cfg).items()}
-    now |= {f'train.{key}': value for key, value in flatten_config(train_cfg).items()}
-    now['candidate_epochs'] = candidate_epochs
-    path = folder / 'settings.json'
-    before = read_json(path)
-    if before is None and folder.exists():
-        raise MixedRunsError(
-            f'{folder} holds runs, but no {path.name} that says of what: choose another '
-            '--work-dir, or remove the folder'
-        )
-    if before is not None and before != now:
-        lines = '\n  '.join(differences(before, now))
-        raise MixedRunsError(
-            f'{folder} holds runs that cannot be compared with what is asked for now:\n  {lines}\n'
-            'Choose another --work-dir, undo the change, or remove the folder'
-        )
-    write_json(now, path)
 
 
 def _once(path: Path, work: Callable[..., dict], *arguments: Any) -> dict[str, Any]:

@@ -7,11 +7,13 @@ import os.path as osp
 import time
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, LOOPS
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
+from torch.utils.data import DataLoader
 
 from .genotype import write_genotype
 
@@ -51,7 +53,7 @@ class DartsTrainLoop(EpochBasedTrainLoop):
         **kwargs: Other arguments of ``EpochBasedTrainLoop``.
 
     Raises:
-        ValueError: If nothing is different, or one of the two has no whole batch.
+        ValueError: If nothing is different, the two share images, or one has no whole batch.
     """
 
     def __init__(
@@ -77,12 +79,21 @@ class DartsTrainLoop(EpochBasedTrainLoop):
                     f'the {name} of the search has {len(loader.dataset)} images, which is no whole '
                     f'batch of {loader.batch_size}'
                 )
+        shared = len(_images(self.dataloader) & _images(self.architecture_dataloader))
+        if shared:
+            raise ValueError(
+                'the images for the weights of the operations must not be those for the weights of '
+                f'the network, but {shared} are in both: name lists of different images as ann_file'
+            )
         self._rounds = 0
 
     def run_epoch(self) -> None:
-        """Iterate one epoch; each starts the images of the architecture anew, so that a resumed
-        search sees what one that was never stopped would have seen.
+        """Iterate one epoch; each starts the images of the architecture anew and seeds random crops
+        and flips by seed and epoch, so that a resumed search sees what one that was never stopped
+        would have seen (with workers only if these are not persistent).
         """
+        seeds = np.random.SeedSequence([self.runner.seed, self.epoch])
+        set_random_seed(int(seeds.generate_state(1)[0]))
         self._rounds = self.epoch * (1 + len(self.dataloader) // len(self.architecture_dataloader))
         self._architecture_batches = self._begin()
         super().run_epoch()
@@ -106,6 +117,11 @@ class DartsTrainLoop(EpochBasedTrainLoop):
             sampler.set_epoch(self._rounds)
         self._rounds += 1
         return iter(self.architecture_dataloader)
+
+
+def _images(loader: DataLoader) -> set[str]:
+    dataset = loader.dataset
+    return {dataset.get_data_info(index)['img_path'] for index in range(len(dataset))}
 
 
 @HOOKS.register_module(force=True)

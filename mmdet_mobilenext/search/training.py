@@ -17,6 +17,7 @@ from mmdet_mobilenext.engine.environment import OptionError
 from mmdet_mobilenext.engine.train import train
 
 from .genotype import Genotype, read_genotype
+from .settings import config_settings, refuse_mixed
 from .train_loop import GENOTYPE_FILE, seconds
 
 __all__ = ['run_search', 'search_space', 'set_epochs', 'train_genotype']
@@ -81,6 +82,7 @@ def set_epochs(cfg: Config, epochs: int) -> None:
 
 
 def _train(cfg: Config, work_dir: Path, seed: int) -> Runner:
+    refuse_mixed(work_dir, dict(config_settings(cfg), seed=seed))
     cfg.work_dir = str(work_dir)
     cfg.setdefault('launcher', 'none')
     cfg.randomness = dict(seed=seed)
@@ -99,7 +101,10 @@ def run_search(cfg: Config, work_dir: Path, seed: int) -> dict[str, Any]:
         seed (int): Seed.
 
     Returns:
-        dict: ``genotype`` and ``seconds`` of training.
+        dict: ``genotype``, ``seconds`` of training and ``iterations``.
+
+    Raises:
+        MixedRunsError: If the folder holds another search.
     """
     cfg = copy.deepcopy(cfg)
     search_space(cfg)
@@ -130,6 +135,9 @@ def train_genotype(
     Returns:
         dict: ``genotype``, ``top1`` on the data of ``val_dataloader`` in percent, ``parameters``,
         ``madds``, and ``seconds`` of training and test.
+
+    Raises:
+        MixedRunsError: If the folder holds the training of other cells, or another one of these.
     """
     cfg = copy.deepcopy(cfg)
     cfg.model.backbone.genotype = genotype.to_dict()

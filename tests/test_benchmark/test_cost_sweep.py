@@ -16,7 +16,7 @@ from small_voc import ROOT
 from mmdet_mobilenext.benchmark.errors import BenchmarkError, RunFailedError
 from mmdet_mobilenext.benchmark.speed import exported, sweep, sweep_command
 from mmdet_mobilenext.benchmark.speed.exported import RUNTIMES, export_onnx, flat_tensors, left_out
-from mmdet_mobilenext.benchmark.speed.sweep import SweepPlan, sweep_specs
+from mmdet_mobilenext.benchmark.speed.sweep import SweepPlan, parse_value, sweep_specs
 
 CONFIG = str(ROOT / 'configs' / 'ablation' / 'sandglass_demo.py')
 KEY = 'model.backbone.identity_tensor_multiplier'
@@ -57,12 +57,21 @@ def test_grid_of_two_swept_keys_and_two_configs():
     [
         ([[KEY]], 'a sweep is a key of the model and its values'),
         ([['backbone.depth', '1']], "received 'backbone.depth 1'"),
+        ([[KEY, '1/0']], "divides by zero: '1/0'"),
+        ([[KEY, '[1,2']], r"brackets .* do not match: '\[1,2'"),
         ([[KEY, '1', '1']], 'there twice: identity_tensor_multiplier=1'),
     ],
 )
 def test_bad_sweeps_are_named(sweeps, message):
     with pytest.raises(BenchmarkError, match=message):
         sweep_specs(['a.py'], sweeps)
+
+
+def test_values_are_those_of_cfg_options():
+    texts = ('1/4', '-1/2', '1e-3', '-1', 'True', 'false', 'None', '[1,2]', '(3,(4,a))', 'a/b')
+    values = [1 / 4, -1 / 2, 1e-3, -1, True, False, None, [1, 2], (3, (4, 'a')), 'a/b']
+    parsed = [parse_value(text) for text in texts]
+    assert parsed == values and list(map(type, parsed)) == list(map(type, values))
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,6 @@ def small_search(crops: Path, **options: object) -> Config:
         'model.network.backbone.num_nodes': 1,
         'model.network.head.in_channels': 48,
         'train_dataloader.batch_size': 4,
-        'train_dataloader.dataset.pipeline': [
-            dict(type='LoadImageFromFile'),
-            dict(type='PackInputs'),
-        ],
         'default_hooks.logger.interval': 1,
         **options,
     }

@@ -2,12 +2,14 @@
 """Operations, relaxed and found cells, and what lies between them: decoding and the JSON file."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 from small_voc import ROOT
 from test_models.test_ssdlite import samples
@@ -32,6 +34,7 @@ from mmdet_mobilenext.search.operations import (
 )
 from mmdet_mobilenext.search.relaxed_cells import MixedOperation
 
+GUIDE = (ROOT / 'docs' / 'search.md').read_text(encoding='utf-8')
 SMALL = dict(base_channels=12, num_cells=3, stem_stride=2)
 
 
@@ -227,6 +230,8 @@ def test_no_file_is_named(tmp_path):
         (dict(stem_stride=3), 'stem_stride must be one of .*, but received 3'),
         (dict(out_indices=(2, 1)), r'out_indices .* received \(2, 1\)'),
         (dict(frozen_stages=4), 'frozen_stages must be -1 to 3, but received 4'),
+        (dict(out_indices=(0,)), r'out_indices=\(0,\) ends before the first reduction'),
+        (dict(base_channels=16), 'sandglass_3x3 on 16 channels is no bottleneck, .* up to 16'),
     ],
 )
 def test_arguments_out_of_range_are_named(options, message):
@@ -344,3 +349,23 @@ def test_a_detector_takes_a_step(kind):
     before = detector.backbone.stem[0].conv.weight.clone()
     optimizer.step()
     assert not detector.backbone.stem[0].conv.weight.equal(before)
+
+
+def test_the_detector_of_the_guide(tmp_path, monkeypatch):
+    """The code of docs/search.md on a detector of mmdet."""
+    (code,) = re.findall(r'```python\n(.*?)```', GUIDE, re.S)
+    names = {}
+    exec(code, names)
+    base = re.search(r'mmdet::\S+\.py', code).group()
+    cfg = Config._merge_a_into_b(names['model'], get_config(base).model)
+    monkeypatch.chdir(tmp_path)
+    genotype = random_genotype(np.random.default_rng(0), 2, list(OPERATIONS))
+    write_genotype(genotype, cfg.backbone.genotype)
+    init_default_scope('mmdet')
+    detector = MODELS.build(cfg).eval()
+    info = detector.backbone.feature_info
+    assert [one['channels'] for one in info] == cfg.neck.in_channels
+    assert [one['stride'] for one in info] == [8, 16, 32]
+    with torch.no_grad():
+        features = detector.extract_feat(torch.rand(1, 3, 128, 128))
+    assert [64 * 2 // f.shape[-1] for f in features] == cfg.bbox_head.anchor_generator.strides

@@ -4,6 +4,7 @@
 import json
 import shutil
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,12 +20,15 @@ from mmdet_mobilenext.benchmark.errors import MixedRunsError
 from mmdet_mobilenext.datasets.checks import DataCheckError
 from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.engine.environment import OptionError
-from mmdet_mobilenext.engine.train import build_runner
+from mmdet_mobilenext.search import RelaxedCells, command, relaxed_cells
 from mmdet_mobilenext.search.crops import make_crops
-from mmdet_mobilenext.search.genotype import Genotype, read_genotype
+from mmdet_mobilenext.search.genotype import Genotype, random_genotype, read_genotype
 from mmdet_mobilenext.search.random_search import candidate_config, random_search
 from mmdet_mobilenext.search.study import compare_seeds, run_study
-from mmdet_mobilenext.search.training import run_search, set_epochs
+from mmdet_mobilenext.search.train_loop import DartsTrainLoop
+from mmdet_mobilenext.search.training import run_search, set_epochs, train_genotype
+
+TRAIN_LIST = 'VOC2007/ImageSets/Main/train.txt'
 
 
 @pytest.fixture(autouse=True, scope='module')
@@ -147,6 +151,21 @@ def test_second_order_needs_sgd(darts_cfg):
         )
 
 
+def test_counting_costs_leaves_the_seed_alone():
+    """Costs are kept in the process; the first search in it begins as the later ones."""
+    net = RelaxedCells(OPERATIONS, num_nodes=1, base_channels=12, num_cells=3)
+    relaxed_cells._operation_cost.cache_clear()
+    before = torch.get_rng_state()
+    net.operation_costs('parameters', 32)
+    assert torch.get_rng_state().equal(before)
+
+
+def test_second_order_refuses_frozen_weights(darts_cfg):
+    darts_cfg.network.backbone.frozen_stages = 1
+    with pytest.raises(ValueError, match=r"order='second' needs .* but \d+ are frozen"):
+        build(darts_cfg, order='second')
+
+
 @pytest.mark.parametrize('cost', ['madds', 'parameters'])
 def test_cost_grows_with_the_weight_of_costly_operations(darts_cfg, cost):
     model = build(darts_cfg, cost=cost)
@@ -249,26 +268,39 @@ def test_crops(crops, tmp_path):
         make_crops(voc, crops, size=48, **options)
     with pytest.raises(DataCheckError, match=r'nothing\.txt'):
         make_crops(voc, tmp_path / 'x', train_list='VOC2007/ImageSets/Main/nothing.txt', **options)
+    with pytest.raises(DataCheckError, match='share 14 images'):
+        make_crops(voc, tmp_path / 'x', **{**options, 'test_list': TRAIN_LIST})
     assert not list(tmp_path.iterdir())
+    # crops that are there are not those of other data, or of none
+    other = shutil.copytree(voc, tmp_path / voc.name)
+    annotation = min((other / 'VOC2007' / 'Annotations').iterdir())
+    text = annotation.read_text()
+    annotation.write_text(text.replace('<difficult>0<', '<difficult>1<', 1))
+    assert annotation.read_text() != text
+    with pytest.raises(FileExistsError, match=r'does not hold .* data is'):
+        make_crops(other, crops, **options)
+    with pytest.raises(DataCheckError, match='nowhere'):
+        make_crops(tmp_path / 'nowhere', crops, **options)
 
 
-def test_a_search_writes_its_cells_and_goes_on_where_it_was(crops, tmp_path):
-    """One that was stopped after an epoch ends where one that went through does."""
+def test_a_search_writes_its_cells_and_goes_on_where_it_was(crops, tmp_path, monkeypatch):
+    """One that was stopped after an epoch ends where one that went through does, with the random
+    crops and flips of the config.
+    """
+    types = [step.type for step in small_search(crops).train_dataloader.dataset.pipeline]
+    assert {'RandomCrop', 'RandomFlip'} <= set(types)
     whole = run_search(small_search(crops), tmp_path / 'whole', seed=4)
     assert read_genotype(tmp_path / 'whole' / 'genotype.json').to_dict() == whole['genotype']
-    runner = build_runner(started(crops, tmp_path / 'stopped', seed=4))
-    runner.train_loop.stop_training = False
-    loop = runner.train_loop
-    run_epoch = loop.run_epoch
+    run_epoch = DartsTrainLoop.run_epoch
 
-    def stop():
+    def stop(loop):
         if loop.epoch:
             raise KeyboardInterrupt
-        run_epoch()
+        run_epoch(loop)
 
-    loop.run_epoch = stop
-    with pytest.raises(KeyboardInterrupt):
-        runner.train()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(DartsTrainLoop, 'run_epoch', stop)
+        run_search(small_search(crops), tmp_path / 'stopped', seed=4)
     resumed = run_search(small_search(crops), tmp_path / 'stopped', seed=4)
     assert resumed['iterations'] == whole['iterations'] > 2
     assert resumed['genotype'] == whole['genotype']
@@ -280,18 +312,26 @@ def test_a_search_writes_its_cells_and_goes_on_where_it_was(crops, tmp_path):
     for key, value in first.items():
         torch.testing.assert_close(value, second[key], rtol=0, atol=0, msg=key)
 
-
-def started(crops, work_dir, seed):
-    cfg = small_search(crops)
-    cfg.work_dir, cfg.randomness, cfg.experiment_name = str(work_dir), dict(seed=seed), 'stopped'
-    return cfg
+    with pytest.raises(MixedRunsError, match='made with other settings: seed: 4 -> 5'):
+        run_search(small_search(crops), tmp_path / 'whole', seed=5)
+    longer = small_search(crops, **{'train_cfg.max_epochs': 3})
+    with pytest.raises(MixedRunsError, match=r'train_cfg\.max_epochs: 2 -> 3'):
+        run_search(longer, tmp_path / 'whole', seed=4)
 
 
 def test_halves_must_differ(crops, tmp_path):
     cfg = small_search(crops)
     cfg.train_cfg.architecture_dataloader = {}
     with pytest.raises(ValueError, match='architecture_dataloader changes nothing'):
-        run_search(cfg, tmp_path, seed=0)
+        run_search(cfg, tmp_path / 'same', seed=0)
+    # another file with some of the same images
+    lists = {p.stem: p.read_text().splitlines(keepends=True) for p in (crops / 'meta').iterdir()}
+    mixed = tmp_path / 'mixed.txt'
+    mixed.write_text(''.join(lists['architecture'] + lists['weights'][:3]))
+    cfg = small_search(crops)
+    cfg.train_cfg.architecture_dataloader.dataset.ann_file = str(mixed)
+    with pytest.raises(ValueError, match='but 3 are in both'):
+        run_search(cfg, tmp_path / 'mixed', seed=0)
     cfg = small_search(crops, **{'train_dataloader.batch_size': 5000})
     with pytest.raises(ValueError, match=r'dataloader of the search has .* no whole batch of 5000'):
         run_search(cfg, tmp_path / 'large', seed=0)
@@ -316,8 +356,61 @@ def test_random_search_is_deterministic_and_goes_on(crops, tmp_path):
     assert read_genotype(tmp_path / 'a' / 'genotype.json') == Genotype.from_dict(best['genotype'])
     assert first['candidates'][0]['genotype'] != first['candidates'][1]['genotype']
     # a budget that the two have used up begins no third, and one for a fifth more neither
-    third = random_search(*arguments, tmp_path / 'b', 7, 1, budget=1.2 * second['seconds'])
+    done = [{**candidate, 'seconds': 10.0} for candidate in second['candidates']]
+    path.write_text(json.dumps(done))
+    third = random_search(*arguments, tmp_path / 'b', 7, 1, budget=24)
     assert len(third['candidates']) == 2
+    # fewer than are there: those beyond do not count
+    done[1]['top1'], done[0]['top1'] = 90.0, 10.0
+    path.write_text(json.dumps(done))
+    for options in (dict(candidates=1), dict(budget=12)):
+        fewer = random_search(*arguments, tmp_path / 'b', 7, 1, **options)
+        assert fewer['genotype'] == done[0]['genotype'] and fewer['seconds'] == 10
+    assert json.loads(path.read_text()) == done
+    # those of another seed, length or config are not taken for these
+    with pytest.raises(MixedRunsError, match='seed: 7 -> 8'):
+        random_search(*arguments, tmp_path / 'b', 8, 1, candidates=2)
+    with pytest.raises(MixedRunsError, match='candidate_epochs: 1 -> 2'):
+        random_search(*arguments, tmp_path / 'b', 7, 2, candidates=2)
+    arguments[1].optim_wrapper.optimizer.lr = 0.01
+    with pytest.raises(
+        MixedRunsError, match=r'train\.optim_wrapper\.optimizer\.lr: 0\.05 -> 0\.01'
+    ):
+        random_search(*arguments, tmp_path / 'b', 7, 1, candidates=2)
+
+
+def test_other_cells_or_crops_are_not_gone_on_with(crops, tmp_path, monkeypatch):
+    from mmdet_mobilenext.search import training
+
+    class Stop(Exception):
+        pass
+
+    def stop(*args, **kwargs):
+        raise Stop
+
+    monkeypatch.setattr(training, 'train', stop)
+    cells = [random_genotype(np.random.default_rng(i), 1, OPERATIONS) for i in range(2)]
+    for _ in range(2):  # the same again is gone on with
+        with pytest.raises(Stop):
+            train_genotype(small_training(crops), cells[0], tmp_path / 'train', 0)
+    with pytest.raises(MixedRunsError, match=r'model\.backbone\.genotype\.') as refused:
+        train_genotype(small_training(crops), cells[1], tmp_path / 'train', 0)
+    assert '\n' not in str(refused.value)
+    other = tmp_path / 'crops'
+    other.mkdir()
+    (other / 'crops.json').write_text('{}')
+    with pytest.raises(MixedRunsError, match=r'settings: crops\.json: \w{16} -> \w{16}\.'):
+        train_genotype(small_training(other), cells[0], tmp_path / 'train', 0)
+    (tmp_path / 'old').mkdir()
+    (tmp_path / 'old' / 'last_checkpoint').write_text('')
+    with pytest.raises(MixedRunsError, match=r'no settings\.json that says of what'):
+        run_search(small_search(crops), tmp_path / 'old', 0)
+
+
+def test_configs_of_one_name_are_not_compared(tmp_path):
+    args = SimpleNamespace(command='compare', config=['a/mine.py', 'b/mine.py'])
+    with pytest.raises(OptionError, match=r'mine is there more than once'):
+        command.run(args)
 
 
 @pytest.mark.parametrize('options', [{}, dict(budget=1, candidates=1), dict(candidates=0)])

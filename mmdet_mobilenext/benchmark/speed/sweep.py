@@ -23,6 +23,7 @@ from typing import Any
 os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
 
 import torch
+from mmengine.config import DictAction
 from torch import Tensor, nn
 
 from mmdet_mobilenext.engine.complexity import count_madds, count_parameters
@@ -102,24 +103,35 @@ class SweepPlan:
         ]
 
 
-def parse_value(text: str) -> int | float | str:
-    """A value of the command line; fractions are numbers.
+def parse_value(text: str) -> Any:
+    """A value of the command line: a fraction, or anything that ``--cfg-options`` takes.
 
     Args:
         text (str): As it was written.
 
     Returns:
-        int | float | str: A number if it is one.
+        Any: A number, bool, None, list, tuple or text.
+
+    Raises:
+        BenchmarkError: If it divides by zero, or its brackets do not match.
 
     Example:
-        >>> [parse_value(t) for t in ('1/3', '0.5', '2', 'last')]
-        [0.3333333333333333, 0.5, 2, 'last']
+        >>> [parse_value(text) for text in ('1/3', '0.5', '-1', 'True', 'None', '[2,last]')]
+        [0.3333333333333333, 0.5, -1, True, None, [2, 'last']]
     """
+    if '/' in text:
+        try:
+            return float(Fraction(text))
+        except ValueError:  # a path
+            pass
+        except ZeroDivisionError:
+            raise BenchmarkError(f'a swept value divides by zero: {text!r}') from None
+    parsed = argparse.Namespace()
     try:
-        value = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        return text
-    return int(text) if text.isdigit() else float(value)
+        DictAction([], 'options')(argparse.ArgumentParser(), parsed, [f'value={text}'])
+    except AssertionError:
+        raise BenchmarkError(f'the brackets of a swept value do not match: {text!r}') from None
+    return parsed.options['value']
 
 
 def sweep_specs(
@@ -140,8 +152,8 @@ def sweep_specs(
             of one config by their values.
 
     Raises:
-        BenchmarkError: If a key has no value or is none of the model's, or two candidates are the
-            same.
+        BenchmarkError: If a key has no value or is none of the model's, a value cannot be read, or
+            two candidates are the same.
 
     Example:
         >>> key = 'model.backbone.identity_tensor_multiplier'
