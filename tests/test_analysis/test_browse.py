@@ -102,7 +102,7 @@ def test_broken_image_leaves_nothing(demo, tmp_path, stock):
     shutil.copytree(demo.data_root, root)
     image = Path(build_dataset(demo, 'train').get_data_info(1)['img_path'])
     (root / image.relative_to(demo.data_root)).write_bytes(b'no image')
-    cfg = read_config(str(ROOT / 'configs/ssdlite_mobilenext_demo.py'), {'data_root': str(root)})
+    cfg = load_config(str(ROOT / 'configs/ssdlite_mobilenext_demo.py'), {'data_root': str(root)})
     cfg.data_check = None  # as for a COCO set, whose images are not checked before
     if stock:
         cfg.train_dataloader.dataset.pipeline = [
