@@ -15,6 +15,7 @@ if 'PYTEST_XDIST_WORKER' in os.environ:  # a core for each process of the tests
 import pytest
 import torch
 from mmengine.registry import init_default_scope
+from mmengine.visualization import Visualizer
 
 import mmdet_mobilenext  # noqa: F401
 
@@ -30,7 +31,11 @@ def _default_scope():
 
 @pytest.fixture(autouse=True)
 def _same_every_time():
-    """One seed and one scope for every test."""
+    """One seed and one scope for every test, and no visualizer of another one.
+
+    mmengine's hooks draw with the visualizer that was made last under a new name.
+    """
+    Visualizer._instance_dict.clear()
     torch.manual_seed(0)
     init_default_scope('mmdet')
 

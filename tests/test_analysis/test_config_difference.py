@@ -266,6 +266,6 @@ def test_exit_codes_of_the_tool(monkeypatch, capsys):
 def test_configs_that_are_not_there_are_named():
     with pytest.raises(FileNotFoundError, match=r"no config 'no_such_package::a\.py'"):
         load_config('no_such_package::a.py')
-    with pytest.raises(FileNotFoundError, match=r"no config 'mmdet::no/such\.py'"):
+    with pytest.raises(FileNotFoundError, match=r"no config 'no/such\.py' in mmdet"):
         load_config('mmdet::no/such.py')
     assert isinstance(load_config('mmdet::ssd/ssd300_coco.py', {'seed': 3}), Config)
