@@ -12,6 +12,7 @@ from golden import assert_matches, load, make_input, make_state_dict
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
 from small_voc import ROOT, environment
 from torchvision_stub import SITE
 
@@ -106,6 +107,20 @@ def test_all_configs_have_the_published_recipe(name):
         'AtomicCheckpointHook', 'StrictLoadHook', 'RunHeaderHook', 'NonFiniteLossHook',
         'MemoryFormatHook', 'FoldNormHook', 'KeepMemoryHook',
     } <= hooks  # fmt: skip
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_all_configs_train_and_predict(name):
+    net = build(name).train()
+    images = torch.rand(2, 3, 64, 64)
+    samples = [DataSample().set_gt_label(label) for label in (0, 999)]
+    losses = net(images, samples, mode='loss')
+    losses['loss'].backward()
+    assert losses['loss'].isfinite()
+    assert [n for n, p in net.named_parameters() if p.grad is None] == []
+    with torch.no_grad():
+        found = net.eval()(images, samples, mode='predict')
+    assert [sample.pred_score.shape for sample in found] == [(1000,)] * 2
 
 
 def test_data_root(monkeypatch):

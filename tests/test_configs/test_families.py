@@ -10,14 +10,20 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.logging import MessageHub
 from small_voc import ROOT
 
-# Others need something else, mmpretrain or what the speed comparison does to them, or have tests of
-# their own (test_ablation_configs.py, tests/test_search).
+# Others have tests of their own (test_ablation_configs.py, tests/test_classification,
+# tests/test_search).
 FAMILIES = sorted(
     str(path.relative_to(ROOT / 'configs'))
     for path in (ROOT / 'configs').glob('*/*.py')
     if path.parent.name not in ('_base_', 'ablation', 'benchmark', 'imagenet', 'search')
 )
 SSDLITE = sorted(path.name for path in (ROOT / 'configs').glob('*.py'))
+BENCHMARK = sorted(
+    str(path.relative_to(ROOT / 'configs'))
+    for path in (ROOT / 'configs' / 'benchmark').rglob('*.py')
+    # MMDetection's SSDHead cannot predict as it is: tests/test_benchmark/test_speed_candidates.py
+    if not path.name.startswith('stock_')
+)
 MOBILE = ('mobilenext', 'mobilenetv2')
 REFERENCES = [
     f'{family}_{part}_{data}.py'
@@ -118,12 +124,12 @@ def test_runtime_and_data_are_this_project_s(load, name):
     assert cfg.auto_scale_lr.base_batch_size == gpus * cfg.train_dataloader.batch_size
 
 
-@pytest.mark.parametrize('name', SSDLITE + FAMILIES)
+@pytest.mark.parametrize('name', SSDLITE + BENCHMARK + FAMILIES)
 def test_all_configs_build_train_and_predict(load, name):
     model = load(name).model
     head = model.get('bbox_head') or model.roi_head.bbox_head
     # an FPN takes any size, priors of SSDLite their own
-    size = head.anchor_generator.input_size if name in SSDLITE else 64
+    size = head.anchor_generator.input_size if name in SSDLITE + BENCHMARK else 64
     if 'roi_head' in model:  # fewer boxes for the second stage, which is the slow part
         model.train_cfg.rcnn.sampler.num = 32
         model.train_cfg.rpn_proposal.max_per_img = model.test_cfg.rpn.max_per_img = 50
