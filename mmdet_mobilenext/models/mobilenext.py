@@ -13,13 +13,12 @@ import torch.nn as nn
 from mmcv.cnn import ConvModule
 from mmdet.models.utils import make_divisible
 from mmdet.registry import MODELS
-from mmengine.model import BaseModule
 from mmengine.utils import is_seq_of
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmdet_mobilenext.checkpoints.strict import check_pretrained_init
 
+from .freezable import FreezableBackbone
 from .sandglass import TAPS, check_identity_tensor_multiplier
 from .tapped_block import block_from_cfg
 
@@ -27,7 +26,7 @@ __all__ = ['MobileNeXt']
 
 
 @MODELS.register_module(force=True)
-class MobileNeXt(BaseModule):
+class MobileNeXt(FreezableBackbone):
     """MobileNeXt, built from sandglass blocks.
 
     Stages are numbered 0 to 7 in ``out_indices``; stage ``i`` is the attribute
@@ -348,29 +347,10 @@ class MobileNeXt(BaseModule):
                 features[index, 'output'] = x
         return tuple(features[key] for key in wanted)
 
-    def _freeze_stages(self) -> None:
-        if self.frozen_stages < 0:
-            return
-        for name in ['conv1', *self.layers[: self.frozen_stages]]:
-            layer = getattr(self, name)
-            layer.eval()
-            for param in layer.parameters():
-                param.requires_grad = False
-
-    def train(self, mode: bool = True) -> 'MobileNeXt':
-        """Switch to training mode, except for frozen stages and, with
-        ``norm_eval``, batch norms.
-
-        Args:
-            mode (bool): Training (True) or evaluation. Defaults to True.
+    def frozen_layers(self) -> list[nn.Module]:
+        """Stem and the first ``frozen_stages`` stages.
 
         Returns:
-            MobileNeXt: Itself.
+            list[nn.Module]: As far as they are built.
         """
-        super().train(mode)
-        self._freeze_stages()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
+        return [self.conv1, *(getattr(self, name) for name in self.layers[: self.frozen_stages])]

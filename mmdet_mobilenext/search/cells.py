@@ -11,9 +11,9 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 from mmcv.cnn import ConvModule
-from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmdet_mobilenext.models.freezable import FreezableBackbone
 
 from .operations import FactorizedReduce, relu_conv_norm
 
@@ -70,7 +70,7 @@ class CellPlace:
         return first, relu_conv_norm(last, self.channels, norm_cfg)
 
 
-class CellNetwork(BaseModule):
+class CellNetwork(FreezableBackbone):
     """A stem and cells in three stages, each of which begins with a reduction but the first.
 
     Stage ``i`` has the stride ``stem_stride * 2 ** i`` and ``num_nodes * base_channels * 2 ** i``
@@ -239,28 +239,11 @@ class CellNetwork(BaseModule):
                 features.append(last)
         return tuple(features)
 
-    def _freeze_stages(self) -> None:
-        if self.frozen_stages < 0:
-            return
-        frozen = [c for i, c in enumerate(self.cells) if self._stage_of(i) < self.frozen_stages]
-        for layer in [self.stem, *frozen]:
-            layer.eval()
-            for parameter in layer.parameters():
-                parameter.requires_grad = False
-
-    def train(self, mode: bool = True) -> CellNetwork:
-        """Switch to training mode, except for frozen stages and, with ``norm_eval``, batch norms.
-
-        Args:
-            mode (bool): Training (True) or evaluation. Defaults to True.
+    def frozen_layers(self) -> list[nn.Module]:
+        """Stem and the cells of the first ``frozen_stages`` stages.
 
         Returns:
-            CellNetwork: Itself.
+            list[nn.Module]: As far as they are built.
         """
-        super().train(mode)
-        self._freeze_stages()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
+        cells = enumerate(self.cells)
+        return [self.stem, *(c for i, c in cells if self._stage_of(i) < self.frozen_stages)]
