@@ -18,12 +18,12 @@ from mmdet_mobilenext.benchmark.speed.config_edits import drop_pretrained, find
 from mmdet_mobilenext.checkpoints.safe_loading import load_safely
 from mmdet_mobilenext.checkpoints.strict import compare_state_dicts, weights_in_checkpoint
 from mmdet_mobilenext.engine.environment import OptionError
+from mmdet_mobilenext.engine.model_checks import dense_head
 from mmdet_mobilenext.engine.run_header_hook import input_shape_of
 
 __all__ = [
     'LevelPriors',
     'build_detector',
-    'dense_head',
     'input_size',
     'prior_generator_of',
     'priors_of',
@@ -100,35 +100,6 @@ def input_size(cfg: Config, size: Sequence[int] | None = None) -> tuple[int, int
             '--shape HEIGHT WIDTH'
         )
     return shape
-
-
-def dense_head(model: nn.Module) -> nn.Module:
-    """The head that has the priors.
-
-    Args:
-        model (nn.Module): Detector of one or two stages.
-
-    Returns:
-        nn.Module: ``bbox_head`` or ``rpn_head``.
-
-    Raises:
-        OptionError: If neither is a head with priors.
-
-    Example:
-        >>> dense_head(nn.Module())
-        Traceback (most recent call last):
-        ...
-        mmdet_mobilenext.engine.environment.OptionError: Module has no head with priors, neither \
-bbox_head nor rpn_head: what was asked for needs a detector with priors (anchors)
-    """
-    for name in ('bbox_head', 'rpn_head'):
-        head = getattr(model, name, None)
-        if hasattr(getattr(head, 'prior_generator', None), 'grid_priors'):
-            return head
-    raise OptionError(
-        f'{type(model).__name__} has no head with priors, neither bbox_head nor rpn_head: what was '
-        'asked for needs a detector with priors (anchors)'
-    )
 
 
 def prior_generator_of(model: nn.Module) -> AnchorGenerator | None:

@@ -19,8 +19,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from mmdet_mobilenext.engine.environment import OptionError
-
-from .detectors import dense_head
+from mmdet_mobilenext.engine.model_checks import dense_head
 
 __all__ = [
     'EffectiveField',

@@ -15,7 +15,6 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from mmdet_mobilenext.analysis.detectors import dense_head
 from mmdet_mobilenext.checkpoints.strict import (
     CheckpointKeyError,
     compare_state_dicts,
@@ -25,7 +24,7 @@ from mmdet_mobilenext.checkpoints.strict import (
 from .config import hooks_of_type
 from .environment import OptionError
 
-__all__ = ['build_model', 'check_levels', 'check_weights', 'settle_strict_load']
+__all__ = ['build_model', 'check_levels', 'check_weights', 'dense_head', 'settle_strict_load']
 
 
 def build_model(cfg: Config) -> nn.Module:
@@ -51,6 +50,35 @@ def build_model(cfg: Config) -> nn.Module:
             return MODELS.build(copy.deepcopy(cfg.model)).eval()
         except ValueError as error:
             raise OptionError(f'the model of the config cannot be built: {error}') from error
+
+
+def dense_head(model: nn.Module) -> nn.Module:
+    """The head that has the priors.
+
+    Args:
+        model (nn.Module): Detector of one or two stages.
+
+    Returns:
+        nn.Module: ``bbox_head`` or ``rpn_head``.
+
+    Raises:
+        OptionError: If neither is a head with priors.
+
+    Example:
+        >>> dense_head(nn.Module())
+        Traceback (most recent call last):
+        ...
+        mmdet_mobilenext.engine.environment.OptionError: Module has no head with priors, neither \
+bbox_head nor rpn_head: what was asked for needs a detector with priors (anchors)
+    """
+    for name in ('bbox_head', 'rpn_head'):
+        head = getattr(model, name, None)
+        if hasattr(getattr(head, 'prior_generator', None), 'grid_priors'):
+            return head
+    raise OptionError(
+        f'{type(model).__name__} has no head with priors, neither bbox_head nor rpn_head: what was '
+        'asked for needs a detector with priors (anchors)'
+    )
 
 
 @torch.no_grad()
