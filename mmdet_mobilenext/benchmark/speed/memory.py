@@ -202,9 +202,15 @@ def measure_in_child(spec: CandidateSpec, settings: Settings, phase: str) -> dic
     return run_child([sys.executable, '-m', __name__], task)
 
 
-def main() -> None:
-    """Measure what a file asks for and write the result to another."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def answer_parent(measure: Callable[..., Any], description: str | None = None) -> None:
+    """Measure what :func:`run_child` asks for and write the result where it reads it.
+
+    Args:
+        measure (Callable): Takes a ``CandidateSpec``, ``Settings`` and the rest of what was asked
+            for by name.
+        description (str, optional): Of the module, for ``--help``.
+    """
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument('spec', type=Path)
     parser.add_argument('out', type=Path)
     args = parser.parse_args()
@@ -213,11 +219,11 @@ def main() -> None:
 
     be_quiet()
     task = json.loads(args.spec.read_text())
-    settings = Settings(**task['settings'])
+    settings = Settings(**task.pop('settings'))
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    write_json(measure_memory(CandidateSpec(**task['spec']), settings, task['phase']), args.out)
+    write_json(measure(CandidateSpec(**task.pop('spec')), settings, **task), args.out)
 
 
 if __name__ == '__main__':
-    main()
+    answer_parent(measure_memory, __doc__)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import sys
 import tempfile
@@ -29,12 +28,10 @@ from torch import Tensor, nn
 from mmdet_mobilenext.engine.complexity import count_madds, count_parameters
 
 from ..errors import BenchmarkError
-from ..folder import write_json
-from ..parent import die_with_parent
 from .candidate import CandidateSpec, CandidateState, Settings
 from .exported import RUNTIMES, export_onnx, flat_tensors, run_checked
-from .lineup import be_quiet, build_candidate, choose
-from .memory import run_child
+from .lineup import build_candidate, choose
+from .memory import answer_parent, run_child
 from .tasks import settled
 from .timing import Series, as_series, run_rounds, timed
 from .watch import SpeedBoard
@@ -307,22 +304,5 @@ def _measure_memory(spec: CandidateSpec, settings: Settings, batch: int) -> dict
     return dict(peak_mb=peak_memory_mb(), growth_mb=peak_memory_mb() - before)
 
 
-def main() -> None:
-    """Measure what a file asks for and write the result to another."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('spec', type=Path)
-    parser.add_argument('out', type=Path)
-    args = parser.parse_args()
-    die_with_parent()
-    import mmdet_mobilenext  # noqa: F401
-
-    be_quiet()
-    task = json.loads(args.spec.read_text())
-    settings = Settings(**task['settings'])
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    write_json(_measure_memory(CandidateSpec(**task['spec']), settings, task['batch']), args.out)
-
-
 if __name__ == '__main__':
-    main()
+    answer_parent(_measure_memory, __doc__)
