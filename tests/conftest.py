@@ -33,9 +33,13 @@ def _default_scope():
 def _same_every_time():
     """One seed and one scope for every test, and no visualizer of another one.
 
-    mmengine's hooks draw with the visualizer that was made last under a new name.
+    mmengine's hooks draw with the visualizer that was made last, and a runner takes one that is
+    there under its name, with the folder of the run that made it. Each subclass keeps its own.
     """
-    Visualizer._instance_dict.clear()
+    kinds = [Visualizer]
+    for kind in kinds:
+        kind._instance_dict.clear()
+        kinds += kind.__subclasses__()
     torch.manual_seed(0)
     init_default_scope('mmdet')
 
