@@ -4,22 +4,34 @@
 Importing the package registers everything with MMDetection::
 
     custom_imports = dict(imports=['mmdet_mobilenext'], allow_failed_imports=False)
+
+Where mmengine is not installed, the package is the runtime alone: ``Detector`` runs exported
+models, without torch and mmcv.
 """
 
-import mmcv
-import mmdet
-import mmengine
+from importlib.util import find_spec
 
-from .version import __version__, check_mmcv_ops, check_versions
+from .version import __version__
 
-check_versions(dict(mmcv=mmcv.__version__, mmengine=mmengine.__version__, mmdet=mmdet.__version__))
-check_mmcv_ops()
+__all__ = ['Detector', '__version__']
 
-from . import datasets, engine, evaluation, models, search  # noqa: E402
-from .checkpoints.safe_loading import install_safe_loaders  # noqa: E402
-from .config_files import config_file, register_configs  # noqa: E402
+if find_spec('mmengine') is not None:
+    from .registration import *  # noqa: F403
+    from .registration import __all__ as _registered
 
-install_safe_loaders()
-register_configs()
+    __all__ += _registered
 
-__all__ = ['__version__', 'config_file', 'datasets', 'engine', 'evaluation', 'models', 'search']
+
+def __getattr__(name: str) -> object:
+    """``Detector``, when it is asked for; otherwise what is missing."""
+    if name == 'Detector':
+        from .runtime import Detector
+
+        return Detector
+    hint = ''
+    if find_spec('mmengine') is None and not name.startswith('__'):
+        hint = (
+            ': without mmengine, mmcv, mmdet and torch there is the runtime alone '
+            '(mmdet_mobilenext.runtime); `python3 tools/setup_env.py` installs them'
+        )
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}{hint}')

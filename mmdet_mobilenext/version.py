@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Version of the project, and which versions it works with."""
 
-from mmengine.utils import digit_version
-
 __all__ = ['REQUIRED_VERSIONS', '__version__', 'check_mmcv_ops', 'check_versions']
 
 __version__ = '0.1.0'
@@ -28,6 +26,9 @@ def check_versions(found: dict[str, str]) -> None:
     Example:
         >>> check_versions({'mmcv': '2.1.0', 'mmengine': '0.10.7', 'mmdet': '3.3.0'})
     """
+    # not at the top: the runtime works without mmengine
+    from mmengine.utils import digit_version
+
     for name, (low, high) in REQUIRED_VERSIONS.items():
         version = found[name]
         if not digit_version(low) <= digit_version(version) < digit_version(high):
