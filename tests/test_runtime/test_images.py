@@ -5,6 +5,7 @@ import io
 import os
 import re
 import threading
+import zlib
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from mmdet_mobilenext.runtime import ImageError, images, read_image
 from mmdet_mobilenext.runtime.fuzzing.bombs import bombs, strangers, tiff
 from mmdet_mobilenext.runtime.fuzzing.mutations import make_string
 from mmdet_mobilenext.runtime.fuzzing.pictures import encode, valid_files
-from mmdet_mobilenext.runtime.image_headers import FORMATS, read_header
+from mmdet_mobilenext.runtime.image_headers import FORMATS, read_header, still_png
 
 VALID = valid_files()
 fuzz = settings(
@@ -119,6 +120,27 @@ def test_what_is_no_image_is_refused_before_it_is_decoded(name, monkeypatch):
     monkeypatch.setattr(images.cv2, 'imdecode', lambda *_: pytest.fail('it was decoded'))
     with pytest.raises(ImageError, match=r'of no known format|truncated|damaged header'):
         read_image(strangers()[name])
+
+
+def test_an_animated_png_is_read_as_its_still_image():
+    """OpenCV 4.12 ends the process on such files when they are damaged."""
+    data = VALID['PNG animated']
+    assert b'acTL' in data and b'fdAT' in data
+    still = still_png(data)
+    assert not any(name in still for name in (b'acTL', b'fcTL', b'fdAT'))
+    with Image.open(io.BytesIO(data)) as opened:
+        assert np.array_equal(read_image(data)[..., ::-1], np.asarray(opened.convert('RGB')))
+    header = bytearray(data[12:29])
+    header[11] = 9  # another height, with a right checksum
+    lower = data[:12] + bytes(header) + zlib.crc32(header).to_bytes(4, 'big') + data[33:]
+    assert read_image(lower).shape == (9, 40, 3)
+    read_or_refuse(data[:60] + bytes([data[60] ^ 1]) + data[61:])
+
+
+def test_a_chunk_that_is_longer_than_the_file_is_refused():
+    data = VALID['PNG']
+    with pytest.raises(ImageError, match='the end of the PNG is missing'):
+        read_image(data[:33] + b'\x7f' + data[34:])
 
 
 def test_limits_are_exact(picture):
@@ -263,6 +285,7 @@ def test_opencv_and_the_header_agree_on_what_is_decoded():
         data = make_string(2, number).data
         try:
             header = read_header(data)
+            data = still_png(data) if header.kind == 'PNG' else data
         except ImageError:
             continue
         if header.width * header.height > 1_000_000 or header.unit > 1_000_000:
