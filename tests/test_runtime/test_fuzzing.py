@@ -83,7 +83,11 @@ def test_result_tells_findings_time_and_memory():
     assert result.stderr_lines == 3
     assert sum(number for kind in result.outcomes.values() for number in kind.values()) == 220
     text = summary(result)
-    assert '3 FINDINGS' in text and '+500.0 MB per 1000 strings' in text and 'why 5' in text
+    assert (
+        '3 FINDINGS' in text
+        and '+500.0 MB per 1000 strings of the second half' in text
+        and 'why 5' in text
+    )
 
 
 def test_no_strings_are_an_error():

@@ -176,8 +176,8 @@ class FuzzResult:
         slowest (list[dict]): The five slowest: ``number``, ``name``, ``seconds``, ``outcome``.
         peaks (list[dict]): The five with the most memory: ``number``, ``name``, ``peak_mb``.
         resident_mb (list[list]): Number of a string and MB resident after it, at eleven places.
-        slope_mb (float, optional): MB more per 1000 strings: a line through all but the first
-            fifth.
+        slope_mb (float, optional): MB more per 1000 strings: a line through the second half, when
+            all that is kept has been asked for once.
         stderr_lines (int): Lines that libraries wrote to the standard error output.
     """
 
@@ -289,7 +289,7 @@ def _sum_up(result: FuzzResult, told: list[dict]) -> None:
         result.resident_mb = [
             [known[at]['number'], round(known[at]['resident_mb'], 1)] for at in places
         ]
-    late = known[len(known) // 5 :]
+    late = known[len(known) // 2 :]
     if len(late) > 1:
         numbers = [one['number'] / 1000 for one in late]
         line = np.polyfit(numbers, [one['resident_mb'] for one in late], 1)
