@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -132,7 +133,9 @@ class PageTarget:
     def __init__(self, url: str, model: str, process: int | None = None) -> None:
         from mmdet_mobilenext.demo.web.client import PageClient
 
-        self._client, self._model, self._number = PageClient(url), model, process
+        self._stack = ExitStack()
+        self._client = self._stack.enter_context(PageClient(url))
+        self._model, self._number = model, process
 
     def send(self, data: bytes) -> dict:
         """See :meth:`Target.send`."""
@@ -152,7 +155,7 @@ class PageTarget:
 
     def close(self) -> int:
         """See :meth:`Target.close`."""
-        self._client.close()
+        self._stack.close()
         return 0
 
 
