@@ -38,7 +38,7 @@ def test_strings_are_the_same_each_time_and_differ():
 
 def test_crashes_and_hangs_are_seen_and_do_not_end_it(monkeypatch):
     monkeypatch.setattr(run, '_CHILD', MISBEHAVING)
-    target = DetectorTarget('model.onnx', seconds=2)
+    target = DetectorTarget('model.onnx', seconds=4)
     outcomes = [
         target.send(data)['outcome']
         for data in (b'detections', b'crash', b'ImageError', b'hang', b'other')
