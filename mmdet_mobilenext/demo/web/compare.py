@@ -21,9 +21,9 @@ __all__ = ['LATENCY', 'RUNS', 'PictureResult', 'compare_models', 'read_picture',
 RUNS = 3
 """Runs of each model on each picture."""
 LATENCY = (
-    f'Latency is the median of {RUNS} runs on this machine, batch 1: from the decoded picture to the '
-    'boxes, with resizing and non-maximum suppression; without reading the file and drawing. The '
-    'models take turns, one inference at a time.'
+    f'Latency is the median of {RUNS} runs on this machine, batch 1: from the decoded picture to '
+    'the boxes, with resizing and non-maximum suppression; without reading the file and drawing. '
+    'The models take turns, one inference at a time.'
 )
 
 
@@ -133,7 +133,8 @@ def results_as_json(results: Sequence[PictureResult], score_thr: float) -> dict:
         ``width``, ``height``, ``problem`` and ``models`` with ``latency_ms`` and ``detections``.
 
     Example:
-        >>> results_as_json([PictureResult('a.jpg', '/tmp/a.jpg', problem='empty')], 0.3)['pictures']
+        >>> result = PictureResult('a.jpg', '/tmp/a.jpg', problem='empty')
+        >>> results_as_json([result], 0.3)['pictures']
         [{'name': 'a.jpg', 'width': None, 'height': None, 'problem': 'empty', 'models': {}}]
     """
     pictures = []

@@ -74,6 +74,7 @@ class Guard:
         self._coming = 0  # bytes that the uploads under way may bring
 
     async def __call__(self, scope: dict, receive: Receive, send: Send) -> None:
+        """Serve one request."""
         if scope['type'] == 'lifespan':
             await self.app(scope, receive, send)
             return
@@ -152,7 +153,7 @@ class _Body:
         left = self._end - asyncio.get_running_loop().time()
         try:
             message = await asyncio.wait_for(self._receive(), left)
-        except asyncio.TimeoutError:  # noqa: UP041 - not yet TimeoutError in Python 3.10
+        except asyncio.TimeoutError:  # another class than TimeoutError in Python 3.10
             return self._refuse(_Refused(408, 'the upload took too long'))
         self._left -= len(message.get('body', b''))
         self._more = message.get('more_body', False)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from mmdet_mobilenext.runtime.images import IMAGE_SUFFIXES
+
 from .compare import PictureResult, compare_models
 from .folder import UploadFolder
 from .limits import WebLimits
@@ -20,7 +22,6 @@ __all__ = ['build_page', 'detect', 'redraw']
 
 TITLE = 'Object detection, side by side'
 EMPTY = 'Drop one or more pictures to see what the models find in them.'
-_SUFFIXES = ['.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff']
 _LONGEST_NAME = 120
 
 
@@ -98,25 +99,23 @@ def _picture_input(folder: UploadFolder) -> gradio.File:
     """
     import gradio
 
-    class PictureInput(gradio.File):
-        is_template = True  # the frontend draws a gradio.File
+    async def take_uploaded(path: Any) -> str:
+        try:
+            return folder.uploaded(path)
+        except ValueError as error:
+            raise gradio.Error(str(error), print_exception=False) from error
 
-        async def async_move_resource_to_block_cache(self, url_or_file_path: Any) -> str:
-            try:
-                return folder.uploaded(url_or_file_path)
-            except ValueError as error:
-                raise gradio.Error(str(error), print_exception=False) from error
-
-        def preprocess(self, payload: Any) -> list[dict]:
-            return [] if payload is None else [file.model_dump() for file in payload]
-
-    return PictureInput(
+    pictures = gradio.File(
         label='Pictures',
         file_count='multiple',
-        file_types=_SUFFIXES,
+        file_types=[*IMAGE_SUFFIXES],
         height=180,
         elem_id='pictures',
     )
+    # on the object: for each subclass Gradio writes a .pyi file beside the module
+    pictures.async_move_resource_to_block_cache = take_uploaded
+    pictures.preprocess = lambda files: [file.model_dump() for file in files or ()]
+    return pictures
 
 
 def build_page(models: Sequence[WebModel], folder: UploadFolder) -> gradio.Blocks:

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mmdet_mobilenext.runtime import Detections, ImageError
-from mmdet_mobilenext.runtime.drawing import draw
+from mmdet_mobilenext.runtime.drawing import DetectionDrawer
 
 from .compare import LATENCY, PictureResult, read_picture, results_as_json
 from .limits import WebLimits
@@ -22,8 +22,8 @@ from .models import WebModel
 __all__ = ['COLUMNS', 'render_about', 'render_message', 'render_results', 'table_rows']
 
 COLUMNS = ('picture', 'model', 'class', 'score', 'left', 'top', 'right', 'bottom')
-SHOWN_SIDE = 1024
-"""Longer side in pixels that pictures are shown with; larger ones are scaled down."""
+SHOWN_SIDES = (640, 1024)
+"""Longer side in pixels that pictures are shown with, least and most: others are scaled."""
 
 
 def _template(name: str) -> object:
@@ -101,19 +101,22 @@ def _figures(result: PictureResult, limits: WebLimits, score_thr: float) -> list
     if not result.found:
         return []
     image = read_picture(result.path, limits)
-    scale = min(1.0, SHOWN_SIDE / max(image.shape[:2]))
-    if scale < 1:
+    side = max(image.shape[:2])
+    scale = min(max(side, SHOWN_SIDES[0]), SHOWN_SIDES[1]) / side
+    if scale != 1:
         size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        image = cv2.resize(image, size, interpolation=method)
     figures = []
     for name, found in result.found.items():
-        drawn = draw(image, _scaled(found, scale, image), score_thr)
+        above = found.above(score_thr)
+        drawn = DetectionDrawer(found.classes)(image, _scaled(above, scale, image))
         data = cv2.imencode('.jpg', drawn, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
         figures.append(
             dict(
                 model=name,
                 latency=result.latency[name],
-                count=len(found.above(score_thr)),
+                count=len(above),
                 width=image.shape[1],
                 height=image.shape[0],
                 jpeg=base64.b64encode(data).decode(),

@@ -7,9 +7,11 @@ import ipaddress
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from mmdet_mobilenext.runtime import RuntimeMissingError
 
@@ -18,6 +20,9 @@ from .guard import Guard
 from .limits import WebLimits
 from .models import WebModel
 from .page import build_page
+
+if TYPE_CHECKING:
+    import gradio
 
 __all__ = ['is_loopback', 'run_server', 'serve']
 
@@ -34,6 +39,12 @@ _SETTINGS = dict(
     GRADIO_ANALYTICS_CACHE_FREQUENCY='1000000000',
     HF_HUB_OFFLINE='1',
 )
+
+_NOT_ALONE = """\
+!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!
+! Listening on {}: everybody who reaches this machine can use the page,
+! send it pictures and make it work. It has no password and no encryption.
+!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!"""
 
 
 def is_loopback(host: str) -> bool:
@@ -85,7 +96,7 @@ def serve(
         folder = UploadFolder(temporary, limits)
         os.environ.update(_SETTINGS, GRADIO_TEMP_DIR=str(folder.path))
         try:
-            page = _start(build_page(models, folder), folder, host, port)
+            page = _start(models, folder, host, port)
             try:
                 yield page.local_url
             finally:
@@ -95,11 +106,13 @@ def serve(
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _start(page, folder, host, port):
+def _start(models: Sequence[WebModel], folder: UploadFolder, host: str, port: int) -> gradio.Blocks:
     try:
         import gradio
     except ImportError as error:
-        raise RuntimeMissingError('the page needs Gradio: `pip install gradio`') from error
+        raise RuntimeMissingError(
+            f'the page needs Gradio ({error}): `pip install gradio`'
+        ) from error
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -109,6 +122,7 @@ def _start(page, folder, host, port):
         middleware.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=names))
     fonts = ('system-ui', 'Segoe UI', 'Roboto', 'Helvetica Neue', 'Arial', 'sans-serif')
     mono = ('ui-monospace', 'Consolas', 'Menlo', 'monospace')
+    page = build_page(models, folder)
     page.launch(
         server_name=host,
         server_port=port,
@@ -149,23 +163,10 @@ def run_server(
         RuntimeMissingError: If Gradio is not installed.
         OSError: If the port is in use.
     """
-    import threading
-
     with serve(models, host, port, limits) as url:
         print(f'The page is at {url} (Ctrl-C ends it).', flush=True)
         if not is_loopback(host):
-            print(
-                '\n'.join(
-                    (
-                        '!' * 78,
-                        f'! Listening on {host}: everybody who reaches this machine can use the page,',
-                        '! send it pictures and make it work. It has no password and no encryption.',
-                        '!' * 78,
-                    )
-                ),
-                file=sys.stderr,
-                flush=True,
-            )
+            print(_NOT_ALONE.format(host), file=sys.stderr, flush=True)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
