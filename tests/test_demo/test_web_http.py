@@ -6,6 +6,7 @@ import os
 import random
 import runpy
 import socket
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -348,6 +349,24 @@ def test_nothing_is_left(models):
     with pytest.raises(httpx.ConnectError):
         httpx.get(url, trust_env=False)
     assert not list((ROOT / 'mmdet_mobilenext').rglob('*.pyi')), 'which Gradio writes'
+
+
+def test_no_torch_is_needed():
+    code = """
+import sys
+sys.modules.update(dict.fromkeys(['torch', 'mmengine', 'mmcv', 'mmdet']))
+sys.path[:0] = sys.argv[1:3]
+from web_page import picture, two_models
+from mmdet_mobilenext.demo.web import serve
+from mmdet_mobilenext.demo.web.client import PageClient
+with serve(two_models(), port=int(sys.argv[3])) as url, PageClient(url) as page:
+    print(len(page.detect([picture()], ['first.onnx'])['pictures'][0]['models']))
+"""
+    arguments = [str(ROOT), str(Path(__file__).parent), str(free_port())]
+    done = subprocess.run(
+        [sys.executable, '-c', code, *arguments], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.strip() == '1', done.stderr
 
 
 def test_a_port_in_use_is_named(models):
