@@ -13,7 +13,7 @@ from importlib.util import find_spec
 
 from .version import __version__
 
-__all__ = ['Detector', '__version__']
+__all__ = ['Detector', '__version__']  # noqa: F405
 
 if find_spec('mmengine') is not None:
     from .registration import *  # noqa: F403

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The programs that run exported files, one module each, loaded when one is asked for."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ..errors import ModelFileError, RuntimeMissingError
+from ..spec import ModelSpec
+
+__all__ = ['BACKENDS', 'Backend', 'open_model']
+
+BACKENDS = {
+    'onnxruntime': ('.onnx',),
+    'openvino': ('.xml', '.onnx'),
+    'ncnn': ('.param',),
+}
+"""Backends, and the suffixes of the files that each runs."""
+
+
+class Backend(Protocol):
+    """What :class:`~mmdet_mobilenext.runtime.Detector` needs of a runtime.
+
+    Attributes:
+        spec (ModelSpec): Of the file.
+    """
+
+    spec: ModelSpec
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Run it.
+
+        Args:
+            images (np.ndarray): (N, H, W, 3) uint8.
+
+        Returns:
+            tuple[np.ndarray, ...]: Boxes, scores and, with NMS inside, labels.
+        """
+
+
+def open_model(path: str | os.PathLike, backend: str | None, threads: int) -> Backend:
+    """Load an exported file.
+
+    Args:
+        path (str | PathLike): ``.onnx``, ``.xml`` of OpenVINO or ``.param`` of ncnn.
+        backend (str, optional): Of :data:`BACKENDS`. Defaults to the first one that runs such a
+            file.
+        threads (int): CPU threads.
+
+    Returns:
+        Backend: Ready to run.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ModelFileError: If the backend does not run such files, or it is damaged.
+        RuntimeMissingError: If the backend's package is not installed.
+        ValueError: For an unknown backend.
+    """
+    path = Path(path)
+    if backend is not None and backend not in BACKENDS:
+        raise ValueError(f'backend must be one of {tuple(BACKENDS)}, but received {backend!r}')
+    if not path.is_file():
+        raise FileNotFoundError(f'no exported model {str(path)!r}: tools/export.py writes one')
+    able = [name for name, suffixes in BACKENDS.items() if path.suffix.lower() in suffixes]
+    if backend is None and able:
+        backend = able[0]
+    if backend not in able:
+        known = {suffix for suffixes in BACKENDS.values() for suffix in suffixes}
+        raise ModelFileError(
+            f'{path} cannot be run'
+            + (f' by {backend}, which takes {", ".join(BACKENDS[backend])}' if backend else '')
+            + f': exported models end in {", ".join(sorted(known))}'
+        )
+    try:
+        module = import_module(f'.{backend}_backend', __name__)
+    except ModuleNotFoundError as error:
+        raise RuntimeMissingError(
+            f'{path} needs {backend}, and there is no {error.name}: `pip install {backend}`'
+        ) from error
+    return module.open_file(path, threads)
