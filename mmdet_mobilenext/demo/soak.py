@@ -24,6 +24,7 @@ from .video_writer import VideoWriter
 __all__ = ['soak', 'verdict_of']
 
 _MB = 2**20
+_MIN_SECONDS = 600  # of lines after the warm-up; a slope of less tells nothing in MB/h
 
 
 def soak(
@@ -170,8 +171,9 @@ def verdict_of(rows: Sequence[dict], warm_up: float = 300.0, max_slope: float = 
         max_slope (float): Growth of the memory in MB/h that is no leak. Default: 5.0.
 
     Returns:
-        dict: ``passed`` (bool; None if there are too few lines for the memory's slope), ``faults``
-        (list[str]), ``memory_slope_mb_per_hour`` (least squares), memory at both ends in MB,
+        dict: ``passed`` (bool; None without a fault and without a slope), ``faults`` (list[str]),
+        ``memory_slope_mb_per_hour`` (least squares; None for less than ten minutes after the
+        warm-up), memory at both ends in MB,
         ``frames_behind`` (frames due by the clock that have not been read), lags in ms, counts.
 
     Example:
@@ -186,7 +188,7 @@ def verdict_of(rows: Sequence[dict], warm_up: float = 300.0, max_slope: float = 
     last = rows[-1]
     counted = [row for row in rows if row['elapsed_s'] >= warm_up]
     slope = None
-    if len(counted) > 2:
+    if len(counted) > 2 and counted[-1]['elapsed_s'] - counted[0]['elapsed_s'] >= _MIN_SECONDS:
         hours = [row['elapsed_s'] / 3600 for row in counted]
         slope = round(float(np.polyfit(hours, [row['rss_mb'] for row in counted], 1)[0]), 2)
     behind = last['frames_due'] - last['read'] - last['damaged']
