@@ -55,11 +55,19 @@ class CheckpointDetector:
         check_num_classes(cfg, ('test',))
         check_weights(build_model(cfg), checkpoint)
         self._model = init_detector(cfg, checkpoint, device=device)
-        self.classes = tuple(self._model.dataset_meta['classes'])
+        self.classes = self._class_names(cfg, checkpoint)
         pipeline = get_test_pipeline_cfg(cfg.copy())
         pipeline[0].type = 'mmdet.LoadImageFromNDArray'
         # Built once: inference_detector would build it anew for every picture.
         self._pipeline = Compose(pipeline)
+
+    def _class_names(self, cfg: Config, checkpoint: str) -> tuple[str, ...]:
+        """Those of the training, else those of the config's data."""
+        meta = load_safely(checkpoint, map_location='cpu').get('meta') or {}
+        if {'dataset_meta', 'CLASSES'} & set(meta):
+            return tuple(self._model.dataset_meta['classes'])
+        # init_detector takes those of COCO then.
+        return tuple(build_dataset(cfg.test_dataloader.dataset, lazy_init=True).metainfo['classes'])
 
     def __call__(self, image: np.ndarray | Sequence[np.ndarray]) -> Detections | list[Detections]:
         """Detect.

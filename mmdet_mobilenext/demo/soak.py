@@ -5,11 +5,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,8 @@ from mmdet_mobilenext.runtime.detections import Detections
 from mmdet_mobilenext.runtime.drawing import DetectionDrawer
 from mmdet_mobilenext.runtime.errors import RuntimeMissingError
 
+from .stopping import StopSignals
+from .unfinished import UnfinishedFile
 from .video_reader import VideoReader
 from .video_writer import VideoWriter
 
@@ -84,7 +83,7 @@ def soak(
     started = time.monotonic()
     end, next_line, next_roll = started + 60 * minutes, started + every, 0.0
     writer, rows = None, []
-    with _stopped_by_signals(reader) as received, open(out_dir / 'soak.jsonl', 'w') as log:
+    with StopSignals(reader.stop) as stop, open(out_dir / 'soak.jsonl', 'w') as log:
 
         def add_row() -> None:
             rows.append(sampler.row())
@@ -120,10 +119,12 @@ def soak(
         finally:
             reader.stop()
         add_row()
-    ended = received[0] if received else 'time' if time.monotonic() >= end else 'end of the video'
+    ended = stop.name or ('time' if time.monotonic() >= end else 'end of the video')
     verdict = dict(ended=ended, video=os.path.basename(video), minutes_asked=minutes)
     verdict |= verdict_of(rows, 60 * warm_up, max_slope) | dict(reports=problems)
-    _write_json(verdict, out_dir / 'verdict.json')
+    file = UnfinishedFile(out_dir / 'verdict.json')
+    file.name.write_text(json.dumps(verdict, indent=2) + '\n')
+    file.finish()
     return verdict
 
 
@@ -226,29 +227,3 @@ def verdict_of(rows: Sequence[dict], warm_up: float = 300.0, max_slope: float = 
         descriptors=[first['descriptors'], last['descriptors']],
         threads=[first['threads'], last['threads']],
     )
-
-
-@contextmanager
-def _stopped_by_signals(reader: VideoReader) -> Iterator[list[str]]:
-    """Let SIGTERM and Ctrl-C end the reading; yields the names of those received."""
-    received: list[str] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # signals reach the main thread alone
-        return
-
-    def stop(number: int, _) -> None:
-        received.append(signal.Signals(number).name)
-        reader.stop()
-
-    old = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield received
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
-def _write_json(value: dict, path: Path) -> None:
-    unfinished = path.with_name(f'.{path.name}.unfinished-{os.getpid()}')
-    unfinished.write_text(json.dumps(value, indent=2) + '\n')
-    os.replace(unfinished, path)

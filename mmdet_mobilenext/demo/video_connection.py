@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .video_source import VideoError, VideoSource, import_av
+from .errors import VideoError
+from .video_source import VideoSource, import_av
 
 if TYPE_CHECKING:
     import av
 
-__all__ = ['VideoConnection', 'why']
+__all__ = ['VideoConnection', 'upright', 'why']
 
 _MAX_BAD_READS = 100  # without a packet in between: the rest of a file is no video
 
@@ -46,6 +47,7 @@ class VideoConnection:
         rate (Fraction): Frames per second on average, as the video says; 25 if it does not.
         live (bool): Whether the video has no end.
         start (float | None): Time stamp at which the video begins, in seconds.
+        length (int | None): Frames, if the file has an index.
 
     Raises:
         VideoError: If there is no video stream in it.
@@ -72,6 +74,7 @@ class VideoConnection:
         self.start = None
         if not self.live and stream.start_time is not None:
             self.start = float(stream.start_time * stream.time_base)
+        self.length = stream.frames or None
         self._packets = 0
 
     def frames(self) -> Iterator[tuple[av.VideoFrame | None, float | None, str]]:
@@ -119,7 +122,7 @@ class VideoConnection:
         Returns:
             int: 0 where there is no index.
         """
-        return max(0, self._stream.frames - self._packets)
+        return max(0, (self.length or 0) - self._packets)
 
     def seek(self, seconds: float) -> None:
         """Go on at the last key frame before a time.

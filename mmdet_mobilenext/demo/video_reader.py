@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .errors import DemoError, VideoError
 from .frame_account import FrameAccount
 from .video_connection import VideoConnection, upright, why
-from .video_source import VideoError, VideoSource, import_av, video_source
+from .video_source import VideoSource, import_av, video_source
 
 if TYPE_CHECKING:
     import av
@@ -80,12 +81,13 @@ class VideoReader:
         account (FrameAccount): Counts of frames.
         source (VideoSource): What is read.
         rate (float | None): Frames per second; None before the first frame.
+        length (int | None): Frames of a file, if its index tells; known with the first frame.
         began (float | None): ``time.monotonic`` at time 0 of the video, as far as is known.
 
     Raises:
         FileNotFoundError: If there is no such file.
         RuntimeMissingError: If PyAV is not installed.
-        ValueError: If ``loop`` or ``fps`` is given for a live source.
+        DemoError: If ``loop`` or ``fps`` is given for a live source.
     """
 
     def __init__(
@@ -104,12 +106,12 @@ class VideoReader:
     ) -> None:
         self.source = source if isinstance(source, VideoSource) else video_source(source)
         if self.source.live and (loop or fps):
-            raise ValueError(
+            raise DemoError(
                 f'{self.source.name} is live: it cannot be looped or given another pace; leave '
                 'loop and fps out'
             )
         if fps is not None and not fps > 0:
-            raise ValueError(f'fps must be above 0, not {fps}')
+            raise DemoError(f'fps must be above 0, not {fps}')
         self.realtime = self.source.live if realtime is None else realtime
         self.loop = loop
         self.fps = fps
@@ -120,6 +122,7 @@ class VideoReader:
         self.report = report
         self.account = FrameAccount()
         self.rate = fps
+        self.length = None
         self._connect = connect
         # PyAV's errors derive from OSError, ValueError, RuntimeError, ...: this is their base.
         self._av_error = import_av().error.FFmpegError
@@ -244,6 +247,7 @@ class VideoReader:
         """Frames until the video ends, which returns '', or is lost, which returns the reason."""
         step = 1 / (self.fps or float(connection.rate))
         self.rate = self.fps or float(connection.rate)
+        self.length = None if self.loop or connection.live else connection.length
         start, offset = connection.start, 0.0
         resumed = again and not connection.live and not self.loop
         if again and connection.live:

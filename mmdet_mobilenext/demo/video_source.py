@@ -11,13 +11,9 @@ from urllib.parse import urlsplit
 
 from mmdet_mobilenext.runtime.errors import RuntimeMissingError
 
-__all__ = ['VideoError', 'VideoSource', 'import_av', 'is_stream', 'video_source']
+__all__ = ['VideoSource', 'import_av', 'is_stream', 'video_source']
 
 _LIVE_SCHEMES = ('rtsp', 'rtsps', 'rtmp', 'rtmps', 'rtp', 'udp', 'srt', 'mms')
-
-
-class VideoError(ValueError):
-    """A video that cannot be opened, that has no pictures, or that was lost for good."""
 
 
 @dataclass(frozen=True)

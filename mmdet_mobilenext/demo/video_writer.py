@@ -10,6 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from .errors import DemoError
+from .unfinished import UnfinishedFile
 from .video_source import import_av
 
 __all__ = ['VideoWriter']
@@ -33,7 +35,7 @@ class VideoWriter:
 
     Raises:
         RuntimeMissingError: If PyAV is not installed.
-        ValueError: If the name does not end in ``.mp4``.
+        DemoError: If the name does not end in ``.mp4``.
 
     Example:
         >>> import tempfile
@@ -48,11 +50,11 @@ class VideoWriter:
     def __init__(self, path: str | os.PathLike, rate: float = 25.0, crf: int = 23) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() != '.mp4':
-            raise ValueError(f'the name of an output video must end in .mp4, not {self.path.name}')
+            raise DemoError(f'the name of an output video must end in .mp4, not {self.path.name}')
         self._av = import_av()
         self._rate = Fraction(rate).limit_denominator(1001)
         self._crf = crf
-        self._unfinished = self.path.with_name(f'.{self.path.name}.unfinished-{os.getpid()}')
+        self._unfinished = None
         self._container = None
         self._stream = None
         self._last = -1
@@ -81,8 +83,9 @@ class VideoWriter:
 
     def _open(self, height: int, width: int) -> None:
         self._size = height, width
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._container = self._av.open(f'file:{self._unfinished.absolute()}', 'w', format='mp4')
+        self._unfinished = UnfinishedFile(self.path)
+        name = f'file:{self._unfinished.name.absolute()}'
+        self._container = self._av.open(name, 'w', format='mp4')
         self._stream = self._container.add_stream(
             'h264', rate=self._rate, options={'crf': str(self._crf), 'preset': 'veryfast'}
         )
@@ -98,7 +101,7 @@ class VideoWriter:
             self._container.mux(self._stream.encode(None))
             container, self._container = self._container, None
             container.close()
-            os.replace(self._unfinished, self.path)
+            self._unfinished.finish()
         except BaseException:
             self.discard()
             raise
@@ -108,7 +111,8 @@ class VideoWriter:
         if self._container is not None:
             self._container.close()
             self._container = None
-        self._unfinished.unlink(missing_ok=True)
+        if self._unfinished is not None:
+            self._unfinished.discard()
 
     def __enter__(self) -> VideoWriter:
         return self

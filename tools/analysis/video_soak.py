@@ -34,12 +34,11 @@ def main() -> None:
     import json
     import sys
 
+    from mmdet_mobilenext.demo.errors import stop_on_demo_errors
     from mmdet_mobilenext.demo.load import load_detector
     from mmdet_mobilenext.demo.soak import soak
-    from mmdet_mobilenext.demo.video_source import VideoError
-    from mmdet_mobilenext.runtime.errors import ModelFileError, RuntimeMissingError
 
-    try:
+    with stop_on_demo_errors(checkpoint=args.config is not None):
         detector = load_detector(args.model, args.config, threads=args.threads, device=args.device)
         verdict = soak(
             args.video,
@@ -54,9 +53,7 @@ def main() -> None:
             score_thr=args.score_thr,
             report=lambda line: print(line, flush=True),
         )
-    except (OSError, ModelFileError, RuntimeMissingError, VideoError) as error:
-        sys.exit(f'{type(error).__name__}: {error}')
-    print(json.dumps(verdict, indent=2))
+        print(json.dumps(verdict, indent=2))
     sys.exit(int(verdict['passed'] is False))
 
 
