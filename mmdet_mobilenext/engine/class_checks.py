@@ -14,7 +14,7 @@ from mmdet_mobilenext.datasets.checks import sources_from_config
 
 from .environment import OptionError
 
-__all__ = ['check_num_classes']
+__all__ = ['check_num_classes', 'classes_of_data']
 
 
 def check_num_classes(cfg: Config, roles: Sequence[str]) -> None:
@@ -47,7 +47,7 @@ metainfo.classes alike
     num_classes = _of_heads(cfg.get('model') or {})
     if num_classes is None:
         return
-    for title, classes in _of_data(cfg, roles):
+    for title, classes in classes_of_data(cfg, roles):
         if len(classes) != num_classes:
             shown = str(classes) if len(classes) <= 20 else f'({classes[0]!r}, ...)'
             raise OptionError(
@@ -72,8 +72,16 @@ def _of_heads(model: Mapping) -> int | None:
     return numbers[0] if numbers else None
 
 
-def _of_data(cfg: Config, roles: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Name and classes of the data sets that tell them."""
+def classes_of_data(cfg: Config, roles: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Name and classes of the data sets that tell them.
+
+    Args:
+        cfg (Config): Config of a run; only read.
+        roles (Sequence[str]): Of ``'train'``, ``'val'`` and ``'test'``.
+
+    Yields:
+        tuple[str, tuple[str, ...]]: What the data set is called in messages, and its class names.
+    """
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     for source in sources_from_config(cfg, roles):
         if not source.not_checked:

@@ -11,7 +11,9 @@ from mmdet_mobilenext.benchmark.errors import BenchmarkError, RunFailedError
 from mmdet_mobilenext.checkpoints.safe_loading import CheckpointFileError, UnsafeCheckpointError
 from mmdet_mobilenext.checkpoints.strict import CheckpointKeyError
 from mmdet_mobilenext.datasets.checks import DataCheckError
+from mmdet_mobilenext.export.errors import ExportError
 from mmdet_mobilenext.fetching import FetchError
+from mmdet_mobilenext.runtime.errors import ImageError, ModelFileError, RuntimeMissingError
 from mmdet_mobilenext.search.genotype import GenotypeError
 
 from .environment import EnvironmentCheckError, OptionError
@@ -26,13 +28,17 @@ EXPECTED_ERRORS = (
     CheckpointKeyError,
     DataCheckError,
     EnvironmentCheckError,
+    ExportError,
     FetchError,
     FileExistsError,
     FileNotFoundError,
     GenotypeError,
+    ImageError,
+    ModelFileError,
     NonFiniteLossError,
     OptionError,
     RunFailedError,
+    RuntimeMissingError,
     UnsafeCheckpointError,
 )
 

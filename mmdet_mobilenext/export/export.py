@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a config and a checkpoint to a file that runs without PyTorch: ``tools/export.py``."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from mmengine.runner import CheckpointLoader, load_checkpoint
+
+from mmdet_mobilenext.engine.config import load_config
+from mmdet_mobilenext.engine.model_checks import build_model, check_weights
+from mmdet_mobilenext.engine.train import check_load_from
+from mmdet_mobilenext.runtime.spec import COLORS, ModelSpec
+
+from .errors import ExportError
+from .network import DeployableDetector, check_exportable
+from .provenance import provenance
+from .self_check import check_export
+from .settings import (
+    Selection,
+    check_nms_pre,
+    class_names,
+    input_size,
+    resize_priors,
+    selection,
+)
+
+__all__ = ['FORMATS', 'Deployable', 'deployable', 'export']
+
+FORMATS = {'onnx': '.onnx', 'openvino': '.xml', 'ncnn': '.param'}
+"""Formats and the suffixes of their files."""
+
+
+@dataclass(frozen=True)
+class Deployable:
+    """A detector that is ready to be written in any format.
+
+    Attributes:
+        network (DeployableDetector): From pixels to boxes and scores.
+        chosen (Selection): Thresholds.
+        spec (ModelSpec): What the file will say of itself.
+    """
+
+    network: DeployableDetector
+    chosen: Selection
+    spec: ModelSpec
+
+
+def deployable(
+    config: str,
+    checkpoint: str,
+    size: tuple[int, int] | None = None,
+    color: str = 'bgr',
+    kind: str = 'detections',
+    batch: int | None = 1,
+    classes: Sequence[str] | None = None,
+    score_thr: float | None = None,
+    cfg_options: Mapping | None = None,
+) -> Deployable:
+    """Load a detector and make it one function of images.
+
+    Args:
+        config (str): Config file, or ``package::file``.
+        checkpoint (str): Weights, which must match key by key.
+        size (tuple[int, int], optional): Width and height of the input in pixels. Defaults to that
+            of the test pipeline, which the detector was trained for.
+        color (str): Order of the input's channels. Defaults to ``'bgr'``, as OpenCV reads.
+        kind (str): ``'detections'`` or ``'raw'``. Defaults to ``'detections'``.
+        batch (int, optional): Images of a run, None for any number. Defaults to 1.
+        classes (Sequence[str], optional): Names, if neither checkpoint nor data set has them.
+        score_thr (float, optional): Instead of the config's.
+        cfg_options (Mapping, optional): Overrides of the config.
+
+    Returns:
+        Deployable: The detector.
+
+    Raises:
+        ExportError: If the detector is of an unknown kind or asks for what a file cannot do.
+        CheckpointKeyError, FileNotFoundError, OptionError: Before any work.
+    """
+    if color not in COLORS:
+        raise ExportError(f'the order of channels must be one of {COLORS}, but received {color!r}')
+    cfg = load_config(config, cfg_options)
+    check_load_from(checkpoint)
+    model = build_model(cfg)
+    check_exportable(model)
+    trained_size, chosen = input_size(cfg), selection(cfg)
+    if score_thr is not None:
+        chosen = replace(chosen, score_thr=score_thr)
+    check_weights(model, checkpoint)
+    weights = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', logger='silent')
+    load_checkpoint(model, checkpoint, 'cpu', strict=True, logger='silent')
+    size = tuple(size or trained_size)
+    divisor = model.data_preprocessor.pad_size_divisor
+    if min(size) < 1 or any(side % divisor for side in size):
+        raise ExportError(
+            f'the size must be positive multiples of {divisor}, which the config pads to, but '
+            f'received {size[0]}x{size[1]}'
+        )
+    if size != trained_size:
+        with torch.no_grad():
+            levels = model.extract_feat(torch.zeros(1, 3, size[1], size[0]))
+        resize_priors(model.bbox_head, cfg, size, [tuple(x.shape[-2:]) for x in levels])
+    network = DeployableDetector(model, size, color).eval()
+    check_nms_pre(cfg, max(network.level_priors) * network.num_classes)
+    meta = weights.get('meta') if isinstance(weights, Mapping) else None
+    names = tuple(classes) if classes else class_names(cfg, meta, network.num_classes)
+    if len(names) != network.num_classes:
+        raise ExportError(
+            f'--classes has {len(names)} names, but the head has {network.num_classes} classes'
+        )
+    most = min(chosen.max_per_img, len(network.priors) * network.num_classes)
+    chosen = replace(chosen, max_per_img=most)
+    origin = provenance(cfg, config, checkpoint, meta)
+    if size != trained_size:
+        origin['trained_size'] = list(trained_size)
+    spec = ModelSpec(
+        names,
+        size,
+        color,
+        kind,
+        chosen.score_thr,
+        chosen.iou_thr,
+        chosen.max_per_img,
+        batch,
+        provenance=origin,
+    )
+    return Deployable(network, chosen, spec)
+
+
+def export(
+    config: str,
+    checkpoint: str,
+    out: str | os.PathLike,
+    file_format: str | None = None,
+    with_nms: bool = True,
+    force: bool = False,
+    **options: object,
+) -> Path:
+    """Export a detector, and compare the file with PyTorch before it gets its name.
+
+    Args:
+        config (str): Config file, or ``package::file``.
+        checkpoint (str): Weights, which must match key by key.
+        out (str | PathLike): File to write.
+        file_format (str, optional): Of :data:`FORMATS`. Defaults to what the suffix of ``out``
+            stands for.
+        with_nms (bool): With NMS inside; ncnn has no such operator, and NMS is the runtime's work.
+            Defaults to True.
+        force (bool): Overwrite ``out``. Defaults to False.
+        **options: See :func:`deployable`.
+
+    Returns:
+        Path: The file.
+
+    Raises:
+        ExportError: See :func:`deployable`; for a suffix that does not fit; if the file computes
+            something else than PyTorch.
+        FileExistsError: If ``out`` is there, without ``force``.
+    """
+    path, file_format = check_target(out, file_format, force)
+    kind = 'detections' if with_nms and file_format != 'ncnn' else 'raw'
+    if file_format == 'ncnn' and options.get('batch', 1) != 1:
+        raise ExportError('ncnn runs one image at a time: leave --dynamic-batch and --batch away')
+    ready = deployable(config, checkpoint, kind=kind, **options)
+    return write(ready, path, file_format)
+
+
+def check_target(out: str | os.PathLike, file_format: str | None, force: bool) -> tuple[Path, str]:
+    """Find the format of a file to write, and whether it may be written.
+
+    Args:
+        out (str | PathLike): File to write.
+        file_format (str, optional): Of :data:`FORMATS`.
+        force (bool): Whether it may exist.
+
+    Returns:
+        tuple[Path, str]: File and format.
+
+    Raises:
+        ExportError: If format and suffix do not fit.
+        FileExistsError: If it is there, without ``force``.
+    """
+    path = Path(out)
+    by_suffix = {suffix: name for name, suffix in FORMATS.items()}
+    found = by_suffix.get(path.suffix.lower())
+    if (file_format or found) not in FORMATS or (found or file_format) != (file_format or found):
+        raise ExportError(
+            f'{path} does not fit format {file_format!r}: the file must end in '
+            + ', '.join(f'{suffix} ({name})' for name, suffix in FORMATS.items())
+        )
+    file_format = file_format or found
+    path = (
+        path.with_suffix(FORMATS[file_format]) if found else Path(f'{path}{FORMATS[file_format]}')
+    )
+    if path.exists() and not force:
+        raise FileExistsError(f'{path} exists: --force overwrites it')
+    return path, file_format
+
+
+def write(ready: Deployable, path: Path, file_format: str) -> Path:
+    """Write a detector in a format, check it and move it to its place.
+
+    Args:
+        ready (Deployable): The detector.
+        path (Path): File to write.
+        file_format (str): Of :data:`FORMATS`.
+
+    Returns:
+        Path: The file.
+
+    Raises:
+        ExportError: If it computes something else than PyTorch, or a package is missing.
+    """
+    from .onnx_file import write_onnx
+    from .selection import WithSelection
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
+        target = Path(folder) / path.name
+        if file_format == 'ncnn':
+            from .ncnn_file import write_ncnn
+
+            write_ncnn(ready.network, ready.spec, target)
+        else:
+            network = ready.network
+            if ready.spec.kind == 'detections':
+                network = WithSelection(
+                    network, ready.spec.score_thr, ready.spec.iou_thr, ready.spec.max_per_img
+                )
+            width, height = ready.spec.size
+            images = torch.zeros(ready.spec.batch or 1, height, width, 3, dtype=torch.uint8)
+            onnx_path = target.with_suffix('.onnx')
+            write_onnx(network, images, ready.spec, onnx_path)
+            if file_format == 'openvino':
+                from .openvino_file import write_openvino
+
+                write_openvino(onnx_path, ready.spec, target)
+                onnx_path.unlink()
+        backend = 'onnxruntime' if file_format == 'onnx' else file_format
+        check_export(target, backend, ready.network, ready.chosen)
+        # the file with the name last: without it the others are not looked for
+        for part in sorted(Path(folder).iterdir(), key=lambda p: p == target):
+            os.replace(part, path.parent / part.name)
+    return path

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a network to an ONNX file, by PyTorch's own exporter."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mmdet_mobilenext.runtime.spec import KEY, ModelSpec
+
+from .errors import ExportError
+
+__all__ = ['OPSET', 'add_metadata', 'write_onnx']
+
+OPSET = 18
+"""Of ONNX Runtime 1.14 and OpenVINO 2023 and later."""
+NAMES = ('boxes', 'scores', 'labels')
+
+
+def write_onnx(network: nn.Module, images: Tensor, spec: ModelSpec, path: Path) -> None:
+    """Export a network.
+
+    Args:
+        network (nn.Module): In eval mode; returns boxes and scores, or boxes, scores and labels.
+        images (Tensor): Example, (N, H, W, 3) uint8. N is fixed unless ``spec.batch`` is None.
+        spec (ModelSpec): Goes into the metadata.
+        path (Path): File to write.
+
+    Raises:
+        ExportError: If onnx or onnxscript is not installed.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 - torch.onnx says less when it is missing
+    except ModuleNotFoundError as error:
+        raise ExportError(
+            f"there is no {error.name}: `pip install 'mmdet_mobilenext[export]'`, or "
+            '`python3 tools/setup_env.py --extras export` in a checkout'
+        ) from error
+    from .selection import TRANSLATION
+
+    outputs = NAMES[: 3 if spec.kind == 'detections' else 2]
+    dynamic = None
+    if spec.batch is None:
+        # an example of one image would make it a constant
+        images = images[:1].repeat(2, 1, 1, 1)
+        dynamic = ({0: torch.export.Dim('batch', min=1)},)
+    with torch.no_grad(), _quiet():
+        program = torch.onnx.export(
+            network.eval(),
+            (images,),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=['images'],
+            output_names=list(outputs),
+            dynamic_shapes=dynamic,
+            custom_translation_table=TRANSLATION,
+        )
+        program.save(path)
+    add_metadata(path, spec)
+    onnx.checker.check_model(str(path), full_check=True)
+
+
+def add_metadata(path: Path, spec: ModelSpec) -> None:
+    """Put what a file is into its metadata, in place.
+
+    Args:
+        path (Path): ONNX file.
+        spec (ModelSpec): What it is.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**entries, KEY: spec.to_json()})
+    model.producer_name = 'mmdet_mobilenext'
+    _drop_paths(model.graph.node)
+    onnx.save(model, path)
+
+
+def _drop_paths(nodes: Sequence) -> None:
+    """Remove stack traces, which hold paths of the machine that exported."""
+    for node in nodes:
+        del node.metadata_props[:]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch.onnx says of torchvision's operators and of its own ways."""
+    logger = logging.getLogger('torch.onnx')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logger.setLevel(level)
