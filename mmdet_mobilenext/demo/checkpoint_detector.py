@@ -9,13 +9,17 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from mmcv.transforms import Compose
-from mmdet.apis import inference_detector, init_detector
+from mmdet.apis import inference_detector
 from mmdet.structures import DetDataSample
 from mmdet.utils import get_test_pipeline_cfg
+from mmengine.model import revert_sync_batchnorm
+from mmengine.runner import load_checkpoint
+from torch import nn
 
-from mmdet_mobilenext.engine.class_checks import check_num_classes
 from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.engine.model_checks import build_model, check_weights
+from mmdet_mobilenext.engine.train import check_load_from
+from mmdet_mobilenext.export.settings import class_names
 from mmdet_mobilenext.runtime.detections import Detections
 
 __all__ = ['CheckpointDetector']
@@ -47,27 +51,21 @@ class CheckpointDetector:
         device: str = 'cpu',
     ) -> None:
         checkpoint = os.fspath(checkpoint)
-        if not os.path.isfile(checkpoint):
-            raise FileNotFoundError(f'there is no checkpoint {checkpoint}')
         if threads:
             torch.set_num_threads(threads)
         cfg = load_config(os.fspath(config))
-        check_num_classes(cfg, ('test',))
-        check_weights(build_model(cfg), checkpoint)
-        self._model = init_detector(cfg, checkpoint, device=device)
-        self.classes = self._class_names(cfg, checkpoint)
+        check_load_from(checkpoint)
+        model = build_model(cfg)
+        check_weights(model, checkpoint)
+        # Not mmdet's init_detector, which does not mind missing keys.
+        loaded = load_checkpoint(model, checkpoint, 'cpu', strict=True, logger='silent')
+        self.classes = class_names(cfg, loaded.get('meta'), _num_classes(model))
+        self._model = revert_sync_batchnorm(model).to(device).eval()
+        self._model.cfg = cfg
         pipeline = get_test_pipeline_cfg(cfg.copy())
         pipeline[0].type = 'mmdet.LoadImageFromNDArray'
         # Built once: inference_detector would build it anew for every picture.
         self._pipeline = Compose(pipeline)
-
-    def _class_names(self, cfg: Config, checkpoint: str) -> tuple[str, ...]:
-        """Those of the training, else those of the config's data."""
-        meta = load_safely(checkpoint, map_location='cpu').get('meta') or {}
-        if {'dataset_meta', 'CLASSES'} & set(meta):
-            return tuple(self._model.dataset_meta['classes'])
-        # init_detector takes those of COCO then.
-        return tuple(build_dataset(cfg.test_dataloader.dataset, lazy_init=True).metainfo['classes'])
 
     def __call__(self, image: np.ndarray | Sequence[np.ndarray]) -> Detections | list[Detections]:
         """Detect.
@@ -93,3 +91,9 @@ class CheckpointDetector:
             self.classes,
             (image.shape[1], image.shape[0]),
         )
+
+
+def _num_classes(model: nn.Module) -> int:
+    """Classes of the head that gives the detections."""
+    head = model.roi_head.bbox_head if hasattr(model, 'roi_head') else model.bbox_head
+    return (head[0] if isinstance(head, nn.ModuleList) else head).num_classes

@@ -77,20 +77,21 @@ class DemoSummary:
         return int(not self.images + self.frames)
 
     def __str__(self) -> str:
-        parts = [f'{self.images} images'] if self.images or not self.videos else []
+        parts = [_count(self.images, 'image')] if self.images or not self.videos else []
         if self.videos:
-            parts.append(f'{self.frames} frames of {self.videos} videos')
+            parts.append(f'{_count(self.frames, "frame")} of {_count(self.videos, "video")}')
         rate = (self.images + self.frames) / self.seconds if self.seconds else 0.0
-        text = f'{" and ".join(parts)}: {self.objects} objects, {rate:.1f} images/s'
-        for number, what in (
-            (len(self.unreadable), 'could not be read'),
-            (self.damaged, 'damaged frames skipped'),
-            (self.dropped, 'late frames dropped'),
-            (self.reopened, 'times opened again'),
-            (self.others, 'other files in the folders left out'),
+        text = f'{" and ".join(parts)}: {_count(self.objects, "object")}, {rate:.1f} images/s'
+        if self.unreadable:
+            text += f'; {len(self.unreadable)} could not be read'
+        for number, what, then in (
+            (self.damaged, 'damaged frame', ' skipped'),
+            (self.dropped, 'late frame', ' dropped'),
+            (self.reopened, 'loss', ' of the stream'),
+            (self.others, 'other file', ' in the folders left out'),
         ):
             if number:
-                text += f'; {number} {what}'
+                text += f'; {_count(number, what)}{then}'
         return text
 
 
@@ -307,6 +308,11 @@ class Demo:
                 writer.write(drawn, frame.time)
             if self._preview is not None and not self._closed:
                 self._closed = not self._preview.show(drawn)
+
+
+def _count(number: int, what: str) -> str:
+    plural = what + ('es' if what.endswith('s') else 's')
+    return f'{number} {what if number == 1 else plural}'
 
 
 def _batches(items: Iterable, size: int) -> Iterator[list]:

@@ -47,6 +47,7 @@ class VideoConnection:
         rate (Fraction): Frames per second on average, as the video says; 25 if it does not.
         live (bool): Whether the video has no end.
         start (float | None): Time stamp at which the video begins, in seconds.
+        seconds (float | None): Length of a file, if it tells.
         length (int | None): Frames, if the file has an index.
 
     Raises:
@@ -74,6 +75,9 @@ class VideoConnection:
         self.start = None
         if not self.live and stream.start_time is not None:
             self.start = float(stream.start_time * stream.time_base)
+        self.seconds = None
+        if stream.duration is not None:
+            self.seconds = float(stream.duration * stream.time_base)
         self.length = stream.frames or None
         self._packets = 0
 

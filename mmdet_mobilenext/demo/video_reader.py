@@ -53,7 +53,7 @@ class _Decoded:
 
 
 class VideoReader:
-    """Read a video; iterating gives :class:`VideoFrame`.
+    """Read a video, once; iterating gives :class:`VideoFrame`.
 
     Damaged frames are reported, counted and passed over. Files end; a camera or stream that is lost
     is opened again, after waits that double each time. In real time a thread reads ahead, the
@@ -129,6 +129,7 @@ class VideoReader:
         self._stop = threading.Event()
         self.began = None
         self._last = None  # time of the last frame
+        self._reached = 0.0  # time of the last frame or damaged packet
 
     def stop(self) -> None:
         """End the iteration after the frame that is being worked on; from any thread."""
@@ -211,7 +212,9 @@ class VideoReader:
                     missing = 0 if connection.live else connection.missing()
                 if self._stop.is_set():
                     return
-                if missing and not lost:
+                if not lost and self._is_cut_short(connection):
+                    lost = 'the connection ended early'
+                if missing and self.source.kind == 'file' and not lost:
                     self.report(f'{self.source.name}: ends early, {missing} frames are missing')
                 if not connection.live and not lost:
                     if self.loop and self.account.read > before:
@@ -230,6 +233,12 @@ class VideoReader:
                 return
             failures = 1 if self.account.read > before else failures + 1
             self._wait_to_reopen(failures, lost)
+
+    def _is_cut_short(self, connection: VideoConnection) -> bool:
+        """Whether the server closed the connection before the end of a file."""
+        if self.source.kind != 'url' or connection.live or self.loop or connection.seconds is None:
+            return False
+        return self._reached + 2 / float(connection.rate) < connection.seconds
 
     def _wait_to_reopen(self, failures: int, lost: str) -> None:
         if failures > self.attempts:
@@ -281,6 +290,7 @@ class VideoReader:
             f'skipped ({problem})'
         )
         account.damaged += 1
+        self._reached = max(self._reached, when or 0.0)
 
     def _placed(
         self, frame: av.VideoFrame, when: float | None, step: float, live: bool
@@ -293,6 +303,7 @@ class VideoReader:
         elif when is None or (self._last is not None and when <= self._last):
             when = 0.0 if self._last is None else self._last + step
         self._last = when
+        self._reached = max(self._reached, when)
         now = time.monotonic()
         if self.began is None or live:
             # The frame that came fastest tells best when the camera began.
