@@ -11,7 +11,6 @@ from pathlib import Path
 import av
 import numpy as np
 
-from mmdet_mobilenext.datasets.generated_scenes import make_scene
 from mmdet_mobilenext.runtime.detections import Detections
 
 CLASSES = ('aeroplane', 'bicycle', 'boat')
@@ -27,6 +26,9 @@ def make_video(
     **options: str,
 ) -> Path:
     """A generated scene that moves; frame k is marked with k, see :func:`mark_of`."""
+    # Needs mmengine, which processes without torch do not have.
+    from mmdet_mobilenext.datasets.generated_scenes import make_scene
+
     width, height = size
     scene = make_scene(np.random.default_rng(0), (192, 192), False).image.astype(np.uint8)
     with av.open(str(path), 'w', options=options) as container:

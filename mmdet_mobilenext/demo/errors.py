@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from mmdet_mobilenext.runtime.errors import ImageError, ModelFileError, RuntimeMissingError
 
@@ -43,9 +43,10 @@ def stop_on_demo_errors(checkpoint: bool = False) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             if checkpoint:
-                from mmdet_mobilenext.engine.cli import stop_on_expected_errors
+                with suppress(ImportError):  # of torch and others: loading says what is missing
+                    from mmdet_mobilenext.engine.cli import stop_on_expected_errors
 
-                stack.enter_context(stop_on_expected_errors())
+                    stack.enter_context(stop_on_expected_errors())
             yield
         except (*_EXPECTED, OSError) as error:
             if not isinstance(error, _EXPECTED) and error.filename is None:
