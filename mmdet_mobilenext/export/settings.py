@@ -116,11 +116,7 @@ def selection(cfg: Config) -> Selection:
             ('nms.type', nms.get('type', 'nms'), nms.get('type', 'nms') == 'nms'),
             ('nms', sorted(nms), set(nms) <= {'type', 'iou_threshold', 'split_thr'}),
             ('nms.iou_threshold', nms.get('iou_threshold'), 'iou_threshold' in nms),
-            (
-                'min_bbox_size',
-                test_cfg.get('min_bbox_size'),
-                test_cfg.get('min_bbox_size', -1) <= 0,
-            ),
+            ('min_bbox_size', min_size, min_size <= 0),
             ('max_per_img', test_cfg.get('max_per_img'), test_cfg.get('max_per_img', -1) > 0),
         )
         if not is_known

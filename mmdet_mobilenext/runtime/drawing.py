@@ -13,6 +13,7 @@ from .errors import RuntimeMissingError
 __all__ = ['DetectionDrawer']
 
 _GOLDEN = 0.618033988749895  # turns of this share of the circle come close to none before
+_MOST_APART = 50  # captions
 _CAPTION_BRIGHTNESS = 140  # of a colour, from which black can be read on it better than white
 
 
@@ -70,6 +71,8 @@ class DetectionDrawer:
         return sv.LabelAnnotator(
             color=self._palette,
             text_color=self._caption_palette,
+            # Keeps captions inside and apart; of very many that takes longer than detection.
+            smart_position=len(found) <= _MOST_APART,
             text_scale=max(0.35, sv.calculate_optimal_text_scale(size)),
             text_thickness=max(1, thickness // 2),
             text_padding=2 + thickness,
