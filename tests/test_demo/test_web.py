@@ -5,17 +5,16 @@ import base64
 import json
 import os
 import re
-import sys
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
+from exported_file import make_exported
 from web_page import picture, two_models
 
+from mmdet_mobilenext.demo.errors import DemoError
 from mmdet_mobilenext.demo.web import WebLimits, load_models
 from mmdet_mobilenext.demo.web.compare import RUNS
 from mmdet_mobilenext.demo.web.folder import UploadFolder
@@ -211,12 +210,22 @@ def test_the_folder_does_not_grow(tmp_path):
     assert not (tmp_path / '27').exists() and (tmp_path / '0').exists()
 
 
+def test_an_exported_file(tmp_path, folder):
+    make_exported(tmp_path / 'a.onnx')
+    models = load_models([str(tmp_path / 'a.onnx')], threads=1)
+    about = r'ONNX Runtime, float32, input 32x16, 2 classes, threads: 1, 0\.0 MB'
+    assert re.fullmatch(about, models[0].about), models[0].about
+    results, _, _, rows = detect(models, folder, [upload(folder, picture(96, 48))], ['a.onnx'], 0.5)
+    assert rows == [['a.jpg', 'a.onnx', 'dog', 0.9, 24.0, 12.0, 72.0, 36.0]]
+    assert len(results[0].found['a.onnx']) == 2
+
+
 def test_models_are_named_by_their_files(tmp_path):
     assert _names(['/x/a.onnx', '/y/b.xml']) == ['a.onnx', 'b.xml']
     assert _names(['/x/1/a.onnx', '/x/2/a.onnx', '/z/b.xml']) == ['1/a.onnx', '2/a.onnx', 'z/b.xml']
-    with pytest.raises(ValueError, match=r'a\.onnx is given 2 times'):
+    with pytest.raises(DemoError, match=r'a\.onnx is given 2 times'):
         _names(['/x/a.onnx', '/x/../x/a.onnx'])
-    with pytest.raises(ValueError, match='no model is given'):
+    with pytest.raises(DemoError, match='no model is given'):
         load_models([])
     with pytest.raises(FileNotFoundError, match=r"no exported model 'nothing\.onnx'"):
         load_models(['nothing.onnx'])

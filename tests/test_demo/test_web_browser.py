@@ -3,12 +3,9 @@
 
 import shutil
 import socket
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from web_page import picture, two_models
 
 from mmdet_mobilenext.demo.web import serve

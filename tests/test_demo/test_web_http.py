@@ -6,16 +6,16 @@ import os
 import random
 import runpy
 import socket
-import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
+from exported_file import make_exported
 from web_page import picture, two_models
+from without_torch import start_without_torch
 
+from mmdet_mobilenext.demo.errors import DemoError
 from mmdet_mobilenext.demo.web import WebLimits, serve
 from mmdet_mobilenext.demo.web.client import PageClient
 
@@ -351,22 +351,25 @@ def test_nothing_is_left(models):
     assert not list((ROOT / 'mmdet_mobilenext').rglob('*.pyi')), 'which Gradio writes'
 
 
-def test_no_torch_is_needed():
+def test_the_tool_needs_no_torch(tmp_path):
+    make_exported(tmp_path / 'model.onnx')
     code = """
-import sys
-sys.modules.update(dict.fromkeys(['torch', 'mmengine', 'mmcv', 'mmdet']))
-sys.path[:0] = sys.argv[1:3]
-from web_page import picture, two_models
-from mmdet_mobilenext.demo.web import serve
-from mmdet_mobilenext.demo.web.client import PageClient
-with serve(two_models(), port=int(sys.argv[3])) as url, PageClient(url) as page:
-    print(len(page.detect([picture()], ['first.onnx'])['pictures'][0]['models']))
+import runpy
+runpy.run_path('tools/web.py', run_name='__main__')
 """
-    arguments = [str(ROOT), str(Path(__file__).parent), str(free_port())]
-    done = subprocess.run(
-        [sys.executable, '-c', code, *arguments], capture_output=True, text=True, timeout=120
-    )
-    assert done.stdout.strip() == '1', done.stderr
+    arguments = [tmp_path / 'model.onnx', '--port', port := free_port(), '--host', '0.0.0.0']
+    tool = start_without_torch(code, *arguments)
+    try:
+        line = tool.stdout.readline()
+        assert str(port) in line, tool.communicate(timeout=60)
+        with PageClient(f'http://127.0.0.1:{port}/') as client:
+            found = client.detect([picture()], ['model.onnx'], 0.5)['pictures'][0]['models']
+        assert found['model.onnx']['detections'][0]['label'] == 'dog'
+    finally:
+        tool.terminate()
+    out, error = tool.communicate(timeout=60)
+    assert tool.returncode == 0 and 'ended by SIGTERM' in out, error
+    assert 'Listening on 0.0.0.0: everybody who reaches this machine can use the page' in error
 
 
 def test_a_port_in_use_is_named(models):
@@ -374,12 +377,13 @@ def test_a_port_in_use_is_named(models):
         taken.bind(('127.0.0.1', 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(OSError, match=str(port)), serve(models, port=port):
+        with pytest.raises(DemoError, match=f'port {port}: it is in use'), serve(models, port=port):
             pass
 
 
-def test_the_tool_names_a_missing_model(monkeypatch):
+def test_the_tool_names_a_missing_model(monkeypatch, capsys):
     tool = str(ROOT / 'tools' / 'web.py')
     monkeypatch.setattr(sys, 'argv', [tool, 'nothing.onnx'])
-    with pytest.raises(SystemExit, match=r"FileNotFoundError: no exported model 'nothing\.onnx'"):
+    with pytest.raises(SystemExit, match='1'):
         runpy.run_path(tool, run_name='__main__')
+    assert "FileNotFoundError: no exported model 'nothing.onnx'" in capsys.readouterr().err

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A web page that shows what exported models find in a visitor's pictures, for tools/web.py."""
+"""A web page that shows what models find in a visitor's pictures, for tools/web.py."""
 
 from .limits import WebLimits
 from .models import WebModel, load_models

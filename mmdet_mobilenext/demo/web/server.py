@@ -7,7 +7,7 @@ import ipaddress
 import os
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from mmdet_mobilenext.runtime import RuntimeMissingError
 
+from ..errors import DemoError
+from ..stopping import StopSignals
 from .folder import UploadFolder
 from .guard import Guard
 from .limits import WebLimits
@@ -88,7 +90,7 @@ def serve(
 
     Raises:
         RuntimeMissingError: If Gradio is not installed.
-        OSError: If the port is in use.
+        DemoError: If the port is in use.
     """
     limits = limits or WebLimits()
     before = {name: os.environ.get(name) for name in (*_SETTINGS, 'GRADIO_TEMP_DIR')}
@@ -118,40 +120,46 @@ def _start(models: Sequence[WebModel], folder: UploadFolder, host: str, port: in
 
     middleware = [Middleware(Guard, limits=folder.limits, folder=folder)]
     if is_loopback(host):  # no page of another name that leads here (DNS rebinding)
-        names = list({'localhost', '127.0.0.1', '[::1]', host})
+        names = ['localhost', '127.0.0.1', '::1', '[::1]', host]
         middleware.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=names))
     fonts = ('system-ui', 'Segoe UI', 'Roboto', 'Helvetica Neue', 'Arial', 'sans-serif')
     mono = ('ui-monospace', 'Consolas', 'Menlo', 'monospace')
     page = build_page(models, folder)
-    page.launch(
-        server_name=host,
-        server_port=port,
-        share=False,
-        quiet=True,
-        prevent_thread_lock=True,
-        show_error=False,
-        max_threads=4,
-        max_file_size=folder.limits.max_file_bytes,
-        allowed_paths=[],
-        state_session_capacity=folder.limits.max_sessions,
-        enable_monitoring=False,
-        run_history=False,
-        mcp_server=False,
-        ssr_mode=False,
-        pwa=False,
-        footer_links=[],
-        app_kwargs=dict(middleware=middleware, docs_url=None, redoc_url=None, openapi_url=None),
-        # fonts of the visitor's system: the theme's own come from the web
-        theme=gradio.themes.Default(font=fonts, font_mono=mono),
-        css=(files(__package__) / 'templates' / 'style.css').read_text(encoding='utf-8'),
-    )
+    try:
+        page.launch(
+            server_name=host,
+            server_port=port,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            show_error=False,
+            max_threads=4,
+            max_file_size=folder.limits.max_file_bytes,
+            allowed_paths=[],
+            state_session_capacity=folder.limits.max_sessions,
+            enable_monitoring=False,
+            run_history=False,
+            mcp_server=False,
+            ssr_mode=False,
+            pwa=False,
+            footer_links=[],
+            app_kwargs=dict(middleware=middleware, docs_url=None, redoc_url=None, openapi_url=None),
+            # fonts of the visitor's system: the theme's own come from the web
+            theme=gradio.themes.Default(font=fonts, font_mono=mono),
+            css=(files(__package__) / 'templates' / 'style.css').read_text(encoding='utf-8'),
+        )
+    except OSError as error:
+        raise DemoError(
+            f'cannot listen on {host}, port {port}: it is in use, or no address of this machine; '
+            'choose another with --port or --host'
+        ) from error
     return page
 
 
 def run_server(
     models: Sequence[WebModel], host: str, port: int, limits: WebLimits | None = None
 ) -> None:
-    """Serve the page until Ctrl-C.
+    """Serve the page until Ctrl-C or SIGTERM.
 
     Args:
         models (Sequence[WebModel]): Of the page.
@@ -161,13 +169,13 @@ def run_server(
 
     Raises:
         RuntimeMissingError: If Gradio is not installed.
-        OSError: If the port is in use.
+        DemoError: If the port is in use.
     """
     with serve(models, host, port, limits) as url:
         print(f'The page is at {url} (Ctrl-C ends it).', flush=True)
         if not is_loopback(host):
             print(_NOT_ALONE.format(host), file=sys.stderr, flush=True)
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            print('\nended')
+        with StopSignals() as stop:
+            while stop.received is None:
+                time.sleep(0.2)
+    print(f'ended by {stop.name}')
