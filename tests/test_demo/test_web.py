@@ -15,13 +15,14 @@ from exported_file import make_exported
 from web_page import picture, two_models
 
 from mmdet_mobilenext.demo.errors import DemoError
-from mmdet_mobilenext.demo.web import WebLimits, load_models
+from mmdet_mobilenext.demo.web import WebLimits, WebModel, load_models
 from mmdet_mobilenext.demo.web.compare import RUNS
 from mmdet_mobilenext.demo.web.folder import UploadFolder
 from mmdet_mobilenext.demo.web.models import _names
 from mmdet_mobilenext.demo.web.page import detect, redraw
 from mmdet_mobilenext.demo.web.render import COLUMNS, render_about
 from mmdet_mobilenext.demo.web.server import is_loopback
+from mmdet_mobilenext.runtime import ModelFileError
 
 pytest.importorskip('supervision')
 BOTH = ['first.onnx', 'second.xml']
@@ -100,6 +101,16 @@ def test_a_broken_picture_does_not_stop_the_others(folder):
     assert results[3].problem and not results[1].problem
     assert html.count('role="alert"') == 3 and len(shown_images(html)) == 2
     assert str(folder.path) not in html, "the server's paths are its own business"
+
+
+def test_a_model_that_fails_is_told(folder):
+    def fail(image):
+        raise ModelFileError('the file finds classes that it has no names for')
+
+    models = [*two_models(), WebModel('third.onnx', fail, '')]
+    given = [upload(folder, picture())]
+    results, _, html, _ = detect(models, folder, given, [*BOTH, 'third.onnx'], 0.3)
+    assert 'no names for' in results[0].problem and len(shown_images(html)) == 2
 
 
 def test_too_much_is_told(folder):

@@ -270,13 +270,16 @@ def test_old_uploads_make_room(page):
     assert send(page, bytes(90_000) + b'first') == first, 'it can come again'
 
 
-def test_other_names_and_origins_are_refused(page):
+def test_other_names_and_sites_are_refused(page):
     assert page.get('/', headers=dict(host='evil.example')).status_code == 400
-    answer = page.post(
-        '/gradio_api/queue/join',
-        json=dict(data=[None, [], 0.3], fn_index=0, session_hash='x'),
-        headers=dict(origin='http://evil.example'),
-    )
+    for site in ('cross-site', 'same-site'):
+        answer = page.post(
+            '/gradio_api/queue/join',
+            json=dict(data=[None, [], 0.3], fn_index=0, session_hash='x'),
+            headers={'sec-fetch-site': site},
+        )
+        assert answer.status_code == 403 and 'other sites' in answer.text
+    answer = page.get('/config', headers=dict(origin='http://evil.example'))
     assert 'access-control-allow-origin' not in answer.headers
 
 

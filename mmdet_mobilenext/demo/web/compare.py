@@ -11,7 +11,7 @@ from statistics import median
 
 import numpy as np
 
-from mmdet_mobilenext.runtime import Detections, ImageError, read_image
+from mmdet_mobilenext.runtime import Detections, ImageError, ModelFileError, read_image
 
 from .limits import WebLimits
 from .models import WebModel
@@ -96,7 +96,7 @@ def compare_models(
             image = read_picture(path, limits)
             result.size = image.shape[1], image.shape[0]
             _run_in_turns(models, image, result, end)
-        except ImageError as error:
+        except (ImageError, ModelFileError) as error:
             result.problem = str(error)
         except TimeoutError:
             result.problem = (

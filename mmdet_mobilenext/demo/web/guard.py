@@ -116,8 +116,12 @@ class Guard:
             return 0
         if method != 'POST' or path not in POST:
             raise _Refused(404, 'there is no such page')
+        headers = dict(scope['headers'])
+        # a page of another site that makes its visitor's browser send something here
+        if headers.get(b'sec-fetch-site', b'same-origin') not in (b'same-origin', b'none'):
+            raise _Refused(403, 'requests of other sites are refused')
         limit = self.limits.max_upload_bytes if path == UPLOAD else self.limits.max_request_bytes
-        length = dict(scope['headers']).get(b'content-length', b'')
+        length = headers.get(b'content-length', b'')
         if not length.isdigit():
             return limit
         if int(length) > limit:
