@@ -247,7 +247,7 @@ class Demo:
                     if self._draw:
                         _write_image(self._names.take(name), drawn)
                     if self._preview is not None and not self._closed:
-                        self._closed = not self._preview.show(drawn, wait=True)
+                        self._closed = not self._preview.show(drawn, self._ended)
                 if self._ended():
                     return
 

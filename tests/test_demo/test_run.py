@@ -216,8 +216,8 @@ class FakePreview:
     def __init__(self):
         self.waits, self.open = [], True
 
-    def show(self, image, wait=False):
-        self.waits.append(wait)
+    def show(self, image, wait_until=None):
+        self.waits.append(wait_until is not None)
         return len(self.waits) < 3
 
     def close(self):
