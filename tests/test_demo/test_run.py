@@ -145,6 +145,24 @@ def test_inputs_are_never_replaced(folder):
     assert (folder / 'a.jpg').read_bytes() == before and (folder / 'a_2.jpg').is_file()
 
 
+def test_outputs_do_not_replace_inputs_or_each_other(folder):
+    for file in (folder / 'a.jpg', folder.parent / 'o.csv'):
+        with pytest.raises(DemoError, match='would replace an input or the other output'):
+            start(folder, json_file=file, csv_file=folder.parent / 'o.csv')
+    assert not (folder.parent / 'out').exists()
+
+
+def test_streams_without_an_end_come_one_at_a_time(folder):
+    with pytest.raises(DemoError, match=r'video0 and .*video1 have no end: give one at a time'):
+        start(folder, inputs=['0', '1'])
+
+
+def test_images_without_objects_are_written_as_they_are(folder):
+    start(folder, score_thr=0.95, inputs=[folder / 'b.png'])
+    same = cv2.imread(str(folder / 'b.png')) == cv2.imread(str(folder.parent / 'out/b.png'))
+    assert same.all()
+
+
 def test_nothing_readable_is_a_failure(folder):
     (folder / 'none.mp4').write_bytes(b'no video')
     summary, reports = start(folder, inputs=[folder / 'cut.jpg', folder / 'none.mp4'])

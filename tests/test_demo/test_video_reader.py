@@ -229,6 +229,17 @@ def test_a_lost_camera_is_opened_again_with_growing_waits():
     assert 'lost (the stream ended)' in reports[5]
 
 
+def test_a_camera_that_opens_without_a_picture_is_tried_again():
+    connect = fake_camera((0, None), VideoError('no video in it'), (2, None), (0, None), (0, None))
+    reports = []
+    reader = VideoReader(
+        CAMERA, realtime=False, report=reports.append, attempts=2, first_wait=0, connect=connect
+    )
+    with pytest.raises(VideoError, match='given up after 2 attempts'):
+        list(reader)
+    assert reader.account.read == 2 and any('no video in it' in line for line in reports)
+
+
 def test_a_camera_that_was_never_there_is_an_error_at_once():
     connect = fake_camera(OSError(2, 'No such file or directory'))
     with pytest.raises(VideoError, match='camera cannot be opened: No such file'):
