@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass, field
 
 __all__ = ['DemoSummary']
@@ -71,6 +72,8 @@ class DemoSummary:
         ):
             if number:
                 text += f'; {_count(number, what)}{then}'
+        if self.stopped_by is not None:
+            text += f'; stopped by {signal.Signals(self.stopped_by).name}'
         return text
 
 

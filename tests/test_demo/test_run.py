@@ -17,6 +17,7 @@ from mmdet_mobilenext.datasets.generated_scenes import make_scene
 from mmdet_mobilenext.demo import run
 from mmdet_mobilenext.demo.errors import DemoError
 from mmdet_mobilenext.demo.inputs import find_inputs
+from mmdet_mobilenext.demo.records import CsvRecords, JsonRecords
 from mmdet_mobilenext.demo.run import Demo
 from mmdet_mobilenext.demo.unfinished import remove_leftovers
 from mmdet_mobilenext.demo.video_reader import VideoReader
@@ -105,6 +106,17 @@ def test_json_lines(folder):
     start(folder, draw=False, json_file=folder.parent / 'o.jsonl', inputs=[folder / 'clip.mp4'])
     lines = (folder.parent / 'o.jsonl').read_text().splitlines()
     assert [json.loads(line)['frame'] for line in lines] == list(range(8))
+
+
+def test_detections_reach_the_disk_while_the_work_goes_on(tmp_path):
+    found = FakeDetector()(np.zeros((32, 32, 3), np.uint8))
+    for records in (JsonRecords(tmp_path / 'o.json', CLASSES), CsvRecords(tmp_path / 'o.csv')):
+        with records:
+            for k in range(3000):
+                records.add('a.mp4', found, k, k / 25)
+            (unfinished,) = tmp_path.glob('.*.tmp')
+            assert unfinished.stat().st_size > 200_000
+        assert not list(tmp_path.glob('.*.tmp'))
 
 
 def test_batches_find_the_same(folder):
@@ -207,7 +219,7 @@ def test_ctrl_c_keeps_what_was_done(folder, batch_size):
     before = signal.getsignal(signal.SIGINT)
     out = folder.parent
     summary, _ = start(folder, FakeDetector(work), json_file=out / 'o.json', batch_size=batch_size)
-    assert summary.exit_code() == 128 + signal.SIGINT
+    assert summary.exit_code() == 128 + signal.SIGINT and 'stopped by SIGINT' in str(summary)
     assert 6 <= summary.images + summary.frames <= 7
     done = len(json.loads((out / 'o.json').read_text())['images'])
     assert done == summary.images + summary.frames
@@ -255,6 +267,7 @@ KILLED = """
 import signal
 from small_video import FakeDetector
 from mmdet_mobilenext.demo.inputs import find_inputs
+from mmdet_mobilenext.demo.records import CsvRecords, JsonRecords
 from mmdet_mobilenext.demo.run import Demo
 seen = []
 def work(image):
