@@ -81,6 +81,8 @@ def main() -> int:
         )
         summary = demo.run(inputs)
         print(summary)
+        if summary.images + summary.frames and not args.no_save_vis:
+            print(f'pictures and videos are in {args.out_dir}')
         return summary.exit_code()
 
 

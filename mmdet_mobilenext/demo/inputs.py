@@ -30,12 +30,21 @@ class Inputs:
     Args:
         images (list[tuple[Path, PurePath]]): Files, and the names that their pictures should get.
         videos (list[tuple[VideoSource, PurePath]]): The same of videos.
-        others (int): Files in folders that are neither.
+        others (int): Files in folders, and matches of patterns, that are neither.
     """
 
     images: list[tuple[Path, PurePath]]
     videos: list[tuple[VideoSource, PurePath]]
     others: int = 0
+
+    def files(self) -> list[Path]:
+        """All of them that are files.
+
+        Returns:
+            list[Path]: Images and videos.
+        """
+        videos = [Path(source.name) for source, _ in self.videos if source.kind == 'file']
+        return [path for path, _ in self.images] + videos
 
 
 def find_inputs(names: Sequence[str]) -> Inputs:
@@ -75,11 +84,9 @@ def find_inputs(names: Sequence[str]) -> Inputs:
         elif path.exists():
             known = [(path, PurePath(path.name))]
         else:
-            known = [
-                (Path(match), PurePath(os.path.basename(match)))
-                for match in sorted(glob.glob(name, recursive=True))
-                if os.path.isfile(match)
-            ]
+            matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
+            known = [(match, PurePath(match.name)) for match in matches if _is_known(match)]
+            others += len(matches) - len(known)
             if not known:
                 missing.append(name)
         for file, relative in known:
@@ -110,7 +117,7 @@ def _below(folder: Path) -> Iterable[Path]:
 
 
 def _is_known(path: Path) -> bool:
-    return path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+    return path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) and not path.is_dir()
 
 
 def _stream_file(source: VideoSource) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -47,22 +48,23 @@ class Preview:
                 f'OpenCV cannot open a window ({error.err}): leave --show out'
             ) from error
 
-    def show(self, image: np.ndarray, wait: bool = False) -> bool:
+    def show(self, image: np.ndarray, wait_until: Callable[[], bool] | None = None) -> bool:
         """Show a picture.
 
         Args:
             image (np.ndarray): (H, W, 3) uint8, BGR.
-            wait (bool): Whether to wait for a key. Default: False.
+            wait_until (Callable[[], bool] | None): Wait for a key, or until this is true.
+                Default: None, to go on at once.
 
         Returns:
             bool: False once ``q``, Esc or the closing of the window asks for the end.
         """
         cv2.imshow(self._title, image)
         while True:
-            key = cv2.waitKey(50 if wait else 1) & 0xFF
+            key = cv2.waitKey(1 if wait_until is None else 50) & 0xFF
             if key in _END_KEYS or cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
                 return False
-            if not wait or key != 0xFF:
+            if wait_until is None or key != 0xFF or wait_until():
                 return True
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path, PurePath
 
@@ -25,74 +25,13 @@ from .inputs import Inputs, OutputNames
 from .preview import Preview
 from .records import CsvRecords, JsonRecords
 from .stopping import StopSignals
+from .summary import DemoSummary
 from .unfinished import UnfinishedFile, remove_leftovers
 from .video_reader import VideoFrame, VideoReader
 from .video_source import VideoSource, import_av
 from .video_writer import VideoWriter
 
-__all__ = ['Demo', 'DemoSummary']
-
-
-@dataclass
-class DemoSummary:
-    """What was done.
-
-    Args:
-        images (int): Images detected in.
-        videos (int): Videos of which at least one frame was detected in.
-        frames (int): Frames detected in.
-        objects (int): Detections of at least the least score.
-        damaged (int): Frames that could not be decoded.
-        dropped (int): Frames left out in real time.
-        reopened (int): Times that a lost stream came back.
-        others (int): Files in folders that are neither image nor video.
-        unreadable (list[str]): Images and videos that could not be read.
-        seconds (float): Without loading the model.
-        stopped_by (int | None): Number of the signal that ended the work.
-        all_live (bool): Whether there was nothing with an end.
-    """
-
-    images: int = 0
-    videos: int = 0
-    frames: int = 0
-    objects: int = 0
-    damaged: int = 0
-    dropped: int = 0
-    reopened: int = 0
-    others: int = 0
-    unreadable: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    stopped_by: int | None = None
-    all_live: bool = False
-
-    def exit_code(self) -> int:
-        """Code for the shell.
-
-        Returns:
-            int: 1 if nothing could be read; 128 + number of the signal if one ended work that has
-            an end; else 0.
-        """
-        if self.stopped_by is not None and not self.all_live:
-            return 128 + self.stopped_by
-        return int(not self.images + self.frames)
-
-    def __str__(self) -> str:
-        parts = [_count(self.images, 'image')] if self.images or not self.videos else []
-        if self.videos:
-            parts.append(f'{_count(self.frames, "frame")} of {_count(self.videos, "video")}')
-        rate = (self.images + self.frames) / self.seconds if self.seconds else 0.0
-        text = f'{" and ".join(parts)}: {_count(self.objects, "object")}, {rate:.1f} images/s'
-        if self.unreadable:
-            text += f'; {len(self.unreadable)} could not be read'
-        for number, what, then in (
-            (self.damaged, 'damaged frame', ' skipped'),
-            (self.dropped, 'late frame', ' dropped'),
-            (self.reopened, 'loss', ' of the stream'),
-            (self.others, 'other file', ' in the folders left out'),
-        ):
-            if number:
-                text += f'; {_count(number, what)}{then}'
-        return text
+__all__ = ['Demo']
 
 
 class Demo:
@@ -181,17 +120,18 @@ class Demo:
 
         Raises:
             OSError: If an output cannot be written.
+            DemoError: If an output would replace an input or another output, or there are several
+                streams without an end.
             RuntimeMissingError: If there are videos and PyAV is not installed.
         """
         if inputs.videos:
             import_av()
+        self._check_files(inputs)
         self._summary = DemoSummary(
             others=inputs.others,
             all_live=not inputs.images and all(source.live for source, _ in inputs.videos),
         )
-        files = [path for path, _ in inputs.images]
-        files += [Path(source.name) for source, _ in inputs.videos if source.kind == 'file']
-        self._names = OutputNames(self._out_dir, files)
+        self._names = OutputNames(self._out_dir, inputs.files())
         if self._draw:
             self._out_dir.mkdir(parents=True, exist_ok=True)
             remove_leftovers(self._out_dir)
@@ -209,12 +149,24 @@ class Demo:
                 stack.callback(self._preview.close)
             self._closed = False  # the window
             self._detect_in_images(inputs.images)
-            for source, name in inputs.videos:
+            for source, name in sorted(inputs.videos, key=lambda video: video[0].live):
                 if not self._ended():
                     self._detect_in_video(source, name)
         self._summary.seconds = time.monotonic() - started
         self._summary.stopped_by = self._stop.received
         return self._summary
+
+    def _check_files(self, inputs: Inputs) -> None:
+        live = [source.name for source, _ in inputs.videos if source.live]
+        if len(live) > 1 and self._max_frames is None:
+            raise DemoError(
+                f'{" and ".join(live)} have no end: give one at a time, or --max-frames'
+            )
+        taken = {os.path.realpath(path) for path in inputs.files()}
+        for path in filter(None, (self._json_file, self._csv_file)):
+            if os.path.realpath(path) in taken:
+                raise DemoError(f'{path} would replace an input or the other output')
+            taken.add(os.path.realpath(path))
 
     def _ended(self) -> bool:
         return self._closed or self._stop.received is not None
@@ -247,7 +199,7 @@ class Demo:
                     if self._draw:
                         _write_image(self._names.take(name), drawn)
                     if self._preview is not None and not self._closed:
-                        self._closed = not self._preview.show(drawn, wait=True)
+                        self._closed = not self._preview.show(drawn, self._ended)
                 if self._ended():
                     return
 
@@ -308,11 +260,6 @@ class Demo:
                 writer.write(drawn, frame.time)
             if self._preview is not None and not self._closed:
                 self._closed = not self._preview.show(drawn)
-
-
-def _count(number: int, what: str) -> str:
-    plural = what + ('es' if what.endswith('s') else 's')
-    return f'{number} {what if number == 1 else plural}'
 
 
 def _batches(items: Iterable, size: int) -> Iterator[list]:

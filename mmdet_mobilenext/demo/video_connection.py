@@ -33,6 +33,8 @@ def why(error: Exception) -> str:
         >>> why(OSError(5, 'Input/output error', 'rtsp://admin:secret@10.0.0.2/live'))
         'Input/output error'
     """
+    if type(error).__name__ == 'ExitError':  # 'Immediate exit requested', by the timeout
+        return 'no data before the timeout'
     return getattr(error, 'strerror', None) or str(error) or type(error).__name__
 
 

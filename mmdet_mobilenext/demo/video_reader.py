@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from .errors import DemoError, VideoError
 from .frame_account import FrameAccount
+from .newest import newest
 from .video_connection import VideoConnection, upright, why
 from .video_source import VideoSource, import_av, video_source
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     import av
 
 __all__ = ['VideoFrame', 'VideoReader']
-
-_SECONDS_TO_END = 2  # that the reading thread gets
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,9 @@ class VideoReader:
         return 0 if self.began is None else int((now - self.began) * self.rate) + 1
 
     def __iter__(self) -> Iterator[VideoFrame]:
-        frames = self._newest() if self.realtime else self._all()
+        frames = self._all()
+        if self.realtime:
+            frames = newest(frames, self.account, self._stop, f'read {self.source.name}')
         try:
             for item in frames:
                 if self._stop.is_set():
@@ -157,44 +158,6 @@ class VideoReader:
         finally:
             self._stop.set()
             frames.close()
-
-    def _newest(self) -> Iterator[_Decoded]:
-        """Of the frames that a thread reads, always the newest."""
-        changed = threading.Condition()
-        waiting: list[_Decoded] = []
-        ended: list[Exception | None] = []
-
-        def read() -> None:
-            error = None
-            try:
-                for item in self._all():
-                    with changed:
-                        self.account.dropped += len(waiting)
-                        waiting[:] = [item]
-                        changed.notify()
-            except Exception as raised:  # belongs to the thread that takes the frames
-                error = raised
-            with changed:
-                ended.append(error)
-                changed.notify()
-
-        thread = threading.Thread(target=read, name=f'read {self.source.name}', daemon=True)
-        thread.start()
-        try:
-            while not self._stop.is_set():
-                with changed:
-                    changed.wait_for(lambda: waiting or ended, timeout=0.5)
-                    item = waiting.pop() if waiting else None
-                if item is not None:
-                    yield item
-                elif ended:
-                    if ended[0] is not None:
-                        raise ended[0]
-                    return
-        finally:
-            self._stop.set()
-            # It may wait for data until the timeout, and nothing is lost with it.
-            thread.join(_SECONDS_TO_END)
 
     def _all(self) -> Iterator[_Decoded]:
         """All frames, over the end of a looped file and over losses."""
@@ -207,7 +170,7 @@ class VideoReader:
                     if failures:
                         self.account.reopened += 1
                         self.report(f'{self.source.name}: open again')
-                    lost = yield from self._one_connection(connection, opened)
+                    lost = yield from self._one_connection(connection)
                     opened = True
                     missing = 0 if connection.live else connection.missing()
                 if self._stop.is_set():
@@ -222,7 +185,9 @@ class VideoReader:
                         continue
                     return
                 lost = lost or 'the stream ended'
-            except (self._av_error, OSError) as error:
+            except (self._av_error, OSError, VideoError) as error:
+                if not opened and isinstance(error, VideoError):
+                    raise
                 if not opened:
                     raise VideoError(
                         f'{self.source.name} cannot be opened: {why(error)}'
@@ -252,12 +217,13 @@ class VideoReader:
         )
         self._stop.wait(wait)
 
-    def _one_connection(self, connection: VideoConnection, again: bool) -> Iterator[_Decoded]:
+    def _one_connection(self, connection: VideoConnection) -> Iterator[_Decoded]:
         """Frames until the video ends, which returns '', or is lost, which returns the reason."""
         step = 1 / (self.fps or float(connection.rate))
         self.rate = self.fps or float(connection.rate)
         self.length = None if self.loop or connection.live else connection.length
         start, offset = connection.start, 0.0
+        again = self._last is not None
         resumed = again and not connection.live and not self.loop
         if again and connection.live:
             offset = max(self._last + step, time.monotonic() - self.began)
@@ -265,7 +231,8 @@ class VideoReader:
             offset = self._last + step
         try:
             if resumed:
-                connection.seek(self._last + (start or 0.0))
+                with suppress(self._av_error):  # it is read from its beginning then
+                    connection.seek(self._last + (start or 0.0))
             for frame, stamp, problem in connection.frames():
                 if self._stop.is_set():
                     return ''

@@ -101,7 +101,8 @@ def video_source(text: str | os.PathLike) -> VideoSource:
                 'address (rtsp://..., http://...)'
             )
         # With its protocol: a name such as `a:b.mp4` would be taken for an address.
-        return VideoSource(text, f'file:{os.path.abspath(text)}', 'file')
+        options = {'protocol_whitelist': 'file'}  # a playlist must not reach into the network
+        return VideoSource(text, f'file:{os.path.abspath(text)}', 'file', options=options)
     if '://' not in text:
         device = text if text.startswith('/dev/') else f'/dev/video{int(text)}'
         return VideoSource(device, device, 'camera', format='v4l2', live=True)

@@ -38,6 +38,11 @@ def test_patterns_and_names_that_look_like_patterns(folder):
     assert names_of(find_inputs(['x [1].jpg']).images) == ['x [1].jpg']
 
 
+def test_what_patterns_match_besides_is_counted(folder):
+    found = find_inputs(['*'])
+    assert len(found.images) == 4 and found.others == 2, 'a folder and a text'
+
+
 def test_a_file_that_is_named_twice_is_taken_once(folder):
     found = find_inputs(['b.jpg', str(folder / 'b.jpg'), '*.jpg', '.'])
     assert [path.name for path, _ in found.images].count('b.jpg') == 1

@@ -58,10 +58,14 @@ def test_keys_end_a_video(window, pressed, goes_on):
 @pytest.mark.parametrize(('key', 'goes_on'), [(ord(' '), True), (ord('q'), False)])
 def test_an_image_waits_for_a_key(window, key, goes_on):
     window += [-1, -1, key, ord('q')]
-    assert Preview().show(np.zeros((4, 4, 3), np.uint8), wait=True) is goes_on
+    assert Preview().show(np.zeros((4, 4, 3), np.uint8), lambda: False) is goes_on
     assert window == [ord('q')]
 
 
 def test_closing_the_window_ends(window, monkeypatch):
     monkeypatch.setattr(cv2, 'getWindowProperty', lambda *_: 0.0)
-    assert not Preview().show(np.zeros((4, 4, 3), np.uint8), wait=True)
+    assert not Preview().show(np.zeros((4, 4, 3), np.uint8), lambda: False)
+
+
+def test_a_signal_ends_the_wait_for_a_key(window):
+    assert Preview().show(np.zeros((4, 4, 3), np.uint8), lambda: True)

@@ -17,6 +17,7 @@ from mmdet_mobilenext.datasets.generated_scenes import make_scene
 from mmdet_mobilenext.demo import run
 from mmdet_mobilenext.demo.errors import DemoError
 from mmdet_mobilenext.demo.inputs import find_inputs
+from mmdet_mobilenext.demo.records import CsvRecords, JsonRecords
 from mmdet_mobilenext.demo.run import Demo
 from mmdet_mobilenext.demo.unfinished import remove_leftovers
 from mmdet_mobilenext.demo.video_reader import VideoReader
@@ -107,6 +108,17 @@ def test_json_lines(folder):
     assert [json.loads(line)['frame'] for line in lines] == list(range(8))
 
 
+def test_detections_reach_the_disk_while_the_work_goes_on(tmp_path):
+    found = FakeDetector()(np.zeros((32, 32, 3), np.uint8))
+    for records in (JsonRecords(tmp_path / 'o.json', CLASSES), CsvRecords(tmp_path / 'o.csv')):
+        with records:
+            for k in range(3000):
+                records.add('a.mp4', found, k, k / 25)
+            (unfinished,) = tmp_path.glob('.*.tmp')
+            assert unfinished.stat().st_size > 200_000
+        assert not list(tmp_path.glob('.*.tmp'))
+
+
 def test_batches_find_the_same(folder):
     detectors = FakeDetector(), FakeDetector()
     for number, detector in enumerate(detectors):
@@ -143,6 +155,24 @@ def test_inputs_are_never_replaced(folder):
     demo = Demo(FakeDetector(), folder, report=lambda line: None)
     demo.run(find_inputs([str(folder / 'a.jpg')]))
     assert (folder / 'a.jpg').read_bytes() == before and (folder / 'a_2.jpg').is_file()
+
+
+def test_outputs_do_not_replace_inputs_or_each_other(folder):
+    for file in (folder / 'a.jpg', folder.parent / 'o.csv'):
+        with pytest.raises(DemoError, match='would replace an input or the other output'):
+            start(folder, json_file=file, csv_file=folder.parent / 'o.csv')
+    assert not (folder.parent / 'out').exists()
+
+
+def test_streams_without_an_end_come_one_at_a_time(folder):
+    with pytest.raises(DemoError, match=r'video0 and .*video1 have no end: give one at a time'):
+        start(folder, inputs=['0', '1'])
+
+
+def test_images_without_objects_are_written_as_they_are(folder):
+    start(folder, score_thr=0.95, inputs=[folder / 'b.png'])
+    same = cv2.imread(str(folder / 'b.png')) == cv2.imread(str(folder.parent / 'out/b.png'))
+    assert same.all()
 
 
 def test_nothing_readable_is_a_failure(folder):
@@ -189,7 +219,7 @@ def test_ctrl_c_keeps_what_was_done(folder, batch_size):
     before = signal.getsignal(signal.SIGINT)
     out = folder.parent
     summary, _ = start(folder, FakeDetector(work), json_file=out / 'o.json', batch_size=batch_size)
-    assert summary.exit_code() == 128 + signal.SIGINT
+    assert summary.exit_code() == 128 + signal.SIGINT and 'stopped by SIGINT' in str(summary)
     assert 6 <= summary.images + summary.frames <= 7
     done = len(json.loads((out / 'o.json').read_text())['images'])
     assert done == summary.images + summary.frames
@@ -216,8 +246,8 @@ class FakePreview:
     def __init__(self):
         self.waits, self.open = [], True
 
-    def show(self, image, wait=False):
-        self.waits.append(wait)
+    def show(self, image, wait_until=None):
+        self.waits.append(wait_until is not None)
         return len(self.waits) < 3
 
     def close(self):
@@ -237,6 +267,7 @@ KILLED = """
 import signal
 from small_video import FakeDetector
 from mmdet_mobilenext.demo.inputs import find_inputs
+from mmdet_mobilenext.demo.records import CsvRecords, JsonRecords
 from mmdet_mobilenext.demo.run import Demo
 seen = []
 def work(image):

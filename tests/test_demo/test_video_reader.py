@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import http.server
+import os
+import socket
+import subprocess
 import sys
 import threading
 from contextlib import contextmanager
@@ -226,6 +229,17 @@ def test_a_lost_camera_is_opened_again_with_growing_waits():
     assert 'lost (the stream ended)' in reports[5]
 
 
+def test_a_camera_that_opens_without_a_picture_is_tried_again():
+    connect = fake_camera((0, None), VideoError('no video in it'), (2, None), (0, None), (0, None))
+    reports = []
+    reader = VideoReader(
+        CAMERA, realtime=False, report=reports.append, attempts=2, first_wait=0, connect=connect
+    )
+    with pytest.raises(VideoError, match='given up after 2 attempts'):
+        list(reader)
+    assert reader.account.read == 2 and any('no video in it' in line for line in reports)
+
+
 def test_a_camera_that_was_never_there_is_an_error_at_once():
     connect = fake_camera(OSError(2, 'No such file or directory'))
     with pytest.raises(VideoError, match='camera cannot be opened: No such file'):
@@ -357,3 +371,49 @@ def test_without_pyav_the_message_says_what_to_install(video, monkeypatch):
         VideoReader(video)
     with pytest.raises(RuntimeMissingError, match='pip install av'):
         VideoConnection(video_source(video))
+
+
+PUBLISH = """
+import sys, time
+import av
+import numpy as np
+for _ in range(100):  # until somebody listens
+    try:
+        container = av.open(sys.argv[1], 'w', format='rtsp', options=dict(rtsp_transport='tcp'))
+        stream = container.add_stream('h264', rate=25, options=dict(tune='zerolatency'))
+        stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
+        for k in range(int(sys.argv[2])):
+            frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format='bgr24')
+            frame.pts = k
+            container.mux(stream.encode(frame))
+            time.sleep(0.01)
+        container.mux(stream.encode(None))
+        container.close()
+        break
+    except OSError:
+        time.sleep(0.1)
+"""
+
+
+@pytest.mark.slow
+def test_rtsp_that_dies_and_comes_back():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        url = f'rtsp://127.0.0.1:{probe.getsockname()[1]}/live'
+    # The reader is the server here, which the camera would be.
+    options = dict(rtsp_flags='listen', listen_timeout='6', rtsp_transport='tcp')
+    source = VideoSource('camera', url, 'url', options=options, live=True)
+    publishers = subprocess.Popen(
+        f'"{sys.executable}" -c "$CODE" {url} 30; "{sys.executable}" -c "$CODE" {url} 20',
+        shell=True,
+        env=dict(os.environ, CODE=PUBLISH),
+    )
+    reports = []
+    reader = VideoReader(source, report=reports.append, attempts=2, first_wait=0.1, timeout=10)
+    times = []
+    with pytest.raises(VideoError, match='given up after 2 attempts'):
+        for frame in reader:
+            times.append(frame.time)
+    assert publishers.wait(30) == 0
+    assert reader.account.read == 50 and reader.account.reopened == 1
+    assert times == sorted(set(times)) and len(times) + reader.account.dropped == 50
