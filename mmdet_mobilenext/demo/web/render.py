@@ -63,7 +63,7 @@ def render_message(text: str) -> str:
         >>> render_message('<b>')
         '<p class="message">&lt;b&gt;</p>'
     """
-    return Markup('<p class="message">{}</p>').format(text)
+    return str(Markup('<p class="message">{}</p>').format(text))
 
 
 def render_results(
