@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from exported_file import make_exported
 from web_page import picture, two_models
 
@@ -22,6 +23,8 @@ from mmdet_mobilenext.demo.web.models import _names
 from mmdet_mobilenext.demo.web.page import detect, redraw
 from mmdet_mobilenext.demo.web.render import COLUMNS, render_about
 from mmdet_mobilenext.demo.web.server import is_loopback
+from mmdet_mobilenext.engine.config import load_config
+from mmdet_mobilenext.engine.model_checks import build_model
 from mmdet_mobilenext.runtime import ModelFileError
 
 pytest.importorskip('supervision')
@@ -229,6 +232,16 @@ def test_an_exported_file(tmp_path, folder):
     results, _, _, rows = detect(models, folder, [upload(folder, picture(96, 48))], ['a.onnx'], 0.5)
     assert rows == [['a.jpg', 'a.onnx', 'dog', 0.9, 24.0, 12.0, 72.0, 36.0]]
     assert len(results[0].found['a.onnx']) == 2
+
+
+def test_a_checkpoint(tmp_path, configs):
+    config = str(configs / 'ssdlite_mobilenext_demo.py')
+    model = build_model(load_config(config))
+    meta = dict(dataset_meta=dict(classes=tuple('abcdefgh')))
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'a.pth')
+    (shown,) = load_models([], [(config, str(tmp_path / 'a.pth'))])
+    assert shown.name == 'a.pth'
+    assert re.fullmatch(r'PyTorch, float32, 8 classes, threads: \d+, [23]\.\d MB', shown.about)
 
 
 def test_models_are_named_by_their_files(tmp_path):

@@ -354,6 +354,7 @@ def test_nothing_is_left(models):
     assert not list((ROOT / 'mmdet_mobilenext').rglob('*.pyi')), 'which Gradio writes'
 
 
+@pytest.mark.slow
 def test_the_tool_needs_no_torch(tmp_path):
     make_exported(tmp_path / 'model.onnx')
     code = """
