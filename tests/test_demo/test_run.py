@@ -110,8 +110,8 @@ def test_json_lines(folder):
 
 def test_detections_reach_the_disk_while_the_work_goes_on(tmp_path):
     found = FakeDetector()(np.zeros((32, 32, 3), np.uint8))
-    for records in (JsonRecords(tmp_path / 'o.json', CLASSES), CsvRecords(tmp_path / 'o.csv')):
-        with records:
+    for kind, more in ((JsonRecords, [CLASSES]), (CsvRecords, [])):
+        with kind(tmp_path / 'o.out', *more) as records:
             for k in range(3000):
                 records.add('a.mp4', found, k, k / 25)
             (unfinished,) = tmp_path.glob('.*.tmp')
