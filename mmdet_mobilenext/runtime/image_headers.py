@@ -63,12 +63,12 @@ def read_header(data: bytes, name: str = 'the image') -> ImageHeader:
         >>> read_header(b'<html>')
         Traceback (most recent call last):
         ...
-        mmdet_mobilenext.runtime.errors.ImageError: the image is of no known format (BMP, JPEG, \
-PNG, TIFF, WEBP)
+        mmdet_mobilenext.runtime.errors.ImageError: the image is no image of a known format \
+(BMP, JPEG, PNG, TIFF, WEBP)
     """
     read = next((_READERS[magic] for magic in _READERS if data.startswith(magic)), None)
     if read is None:
-        raise ImageError(f'{name} is of no known format ({", ".join(FORMATS)})')
+        raise ImageError(f'{name} is no image of a known format ({", ".join(FORMATS)})')
     try:
         header = read(data)
         if header.width < 1 or header.height < 1:

@@ -114,21 +114,23 @@ def check_array(image: np.ndarray) -> np.ndarray:
 def _content(source: str | os.PathLike | bytes, max_bytes: int) -> tuple[str, bytes]:
     if isinstance(source, (bytes, bytearray, memoryview)):
         name, data = 'the image', bytes(source)
+        size = len(data)
     else:
         name = os.fspath(source)
         try:
-            mode = os.stat(source).st_mode
+            found = os.stat(source)
         except ValueError as error:  # a NUL in it
             raise ImageError(f'{name!r} is no path of a file: {error}') from error
-        if stat.S_ISDIR(mode):
+        if stat.S_ISDIR(found.st_mode):
             raise ImageError(f'{name} is a folder, not an image')
-        if not stat.S_ISREG(mode):  # a pipe or a device might never end
+        if not stat.S_ISREG(found.st_mode):  # a pipe or a device might never end
             raise ImageError(f'{name} is no regular file')
         with open(source, 'rb') as file:
             data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:
+        size = max(found.st_size, len(data))
+    if size > max_bytes:
         raise ImageError(
-            f'{name} has more than the {max_bytes:,} bytes that are allowed (max_bytes)'
+            f'{name} has {size:,} bytes, more than the {max_bytes:,} that are allowed (max_bytes)'
         )
     if not data:
         raise ImageError(f'{name} is empty')
