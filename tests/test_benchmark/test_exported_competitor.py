@@ -71,9 +71,7 @@ def test_another_size_is_said(small_detector, changed, tmp_path, capsys):
 
 def test_refused(small_detector, small_onnx, changed, tmp_path):
     config = small_detector[0]
-    with pytest.raises(
-        BenchmarkError, match=r'small\.onnx is an exported small_onnx, but the first'
-    ):
+    with pytest.raises(BenchmarkError, match=r'small\.onnx is an exported file, but the first'):
         make_plan([small_onnx, config], tmp_path)
     with pytest.raises(BenchmarkError, match=r'of one training.*\[0, 1\]'):
         make_plan([config, small_onnx], tmp_path, seeds=(0, 1))
