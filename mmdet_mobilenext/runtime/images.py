@@ -120,7 +120,9 @@ def _header(name: str, data: bytes) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of Pillow, on sizes that are checked here
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            # Pillow opens MPO as JPEG, and knows no such opener
+            formats = [name for name in FORMATS if name != 'MPO']
+            with Image.open(io.BytesIO(data), formats=formats) as image:
                 kind, size = image.format, image.size
     except Image.DecompressionBombError as error:
         raise ImageError(f'{name} is too large to be decoded safely: {error}') from error
