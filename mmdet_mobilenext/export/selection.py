@@ -84,9 +84,7 @@ def _onnx_select_detections(
     is_candidate = op.Greater(op.ReduceMax(by_class, integers(1), keepdims=0), threshold)
     ends = op.Where(is_candidate, op.ReduceMax(boxes, integers(2), keepdims=0), zero)
     distance = op.Add(op.ReduceMax(ends, integers(1), keepdims=1), op.Constant(value_float=1.0))
-    numbers = op.Range(
-        op.Constant(value_int=0), op.Squeeze(num_classes), op.Constant(value_int=1)
-    )
+    numbers = op.Range(op.Constant(value_int=0), op.Squeeze(num_classes), op.Constant(value_int=1))
     shifts = op.Unsqueeze(op.Mul(distance, op.Cast(numbers, to=1)), integers(2))
     # with long rows, which runtimes add quickly
     apart = op.Add(op.Reshape(boxes, integers(0, 1, -1)), shifts)
