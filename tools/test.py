@@ -14,7 +14,7 @@ from mmengine.config import DictAction
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file, or package::file of an installed package')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint file, or a file of tools/export.py')
     parser.add_argument('--work-dir', help='folder of logs')
     parser.add_argument('--out', help='pickle file for the predictions')
     parser.add_argument(
@@ -23,6 +23,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--tta', action='store_true', help='test the image and its mirror image together'
     )
+    parser.add_argument(
+        '--backend',
+        choices=['onnxruntime', 'openvino', 'ncnn'],
+        help='what runs an exported file; by default its suffix tells',
+    )
+    parser.add_argument('--threads', type=int, help='CPU threads that run an exported file')
     parser.add_argument(
         '--allow-unsafe-checkpoints',
         action='store_true',
@@ -49,12 +55,25 @@ def main() -> None:
     from mmdet_mobilenext.engine.config import load_config
     from mmdet_mobilenext.engine.environment import finish_distributed
     from mmdet_mobilenext.engine.test import test
+    from mmdet_mobilenext.engine.test_exported import is_exported, test_exported
 
     with stop_on_expected_errors():
         if args.allow_unsafe_checkpoints:
             allow_unsafe_checkpoints()
         cfg = load_config(args.config, args.cfg_options, args.work_dir, args.launcher)
-        test(cfg, args.checkpoint, args.out, args.show_dir, args.tta)
+        for_files = args.backend is not None or args.threads is not None
+        if for_files or is_exported(args.checkpoint):
+            test_exported(
+                cfg,
+                args.checkpoint,
+                args.backend,
+                args.threads,
+                args.out,
+                args.show_dir,
+                tta=args.tta,
+            )
+        else:
+            test(cfg, args.checkpoint, args.out, args.show_dir, args.tta)
         finish_distributed()
 
 

@@ -92,6 +92,8 @@ class RunHeaderHook(Hook):
     def _model_parts(self, runner: Runner) -> list:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         model = getattr(model, 'module', model)  # test-time augmentation
+        if hasattr(model, 'describe'):  # an exported file
+            return model.describe()
         device = next(model.parameters()).device
         if device.type == 'cuda':
             name = torch.cuda.get_device_name(device)

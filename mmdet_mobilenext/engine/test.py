@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os.path as osp
+from collections.abc import Sequence
 
 from mmdet.evaluation import DumpDetResults
 from mmengine.config import Config, ConfigDict
@@ -15,7 +16,7 @@ from .environment import OptionError, check_environment
 from .model_checks import build_model, check_weights, settle_strict_load
 from .train import build_runner, check_load_from
 
-__all__ = ['test']
+__all__ = ['check_outputs', 'run_test', 'test']
 
 
 def test(
@@ -45,16 +46,9 @@ def test(
         CheckpointKeyError, DataCheckError, EnvironmentCheckError, FileNotFoundError: Before any
             work.
     """
-    if out is not None and not out.endswith(('.pkl', '.pickle')):
-        raise OptionError(f'--out must be a .pkl or .pickle file, but received {out!r}')
     if tta and not ('tta_model' in cfg and 'tta_pipeline' in cfg):
         raise OptionError('--tta needs tta_model and tta_pipeline in the config')
-    drawing = cfg.get('default_hooks', {}).get('visualization') or {}
-    if show_dir is not None and drawing.get('type') not in ('PictureHook', 'DetVisualizationHook'):
-        raise OptionError(
-            '--show-dir draws the boxes of a detector: it needs default_hooks.visualization of '
-            f'type PictureHook, but it is {drawing.get("type")!r}'
-        )
+    check_outputs(cfg, out, show_dir)
     cfg.load_from = checkpoint
     cfg.resume = False
     check_environment(cfg)
@@ -63,16 +57,56 @@ def test(
     check_dataset_cfgs(cfg, roles=('test',)).raise_if_bad()
     if settle_strict_load(cfg):
         check_weights(build_model(cfg), checkpoint)
+    if tta:
+        cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    return run_test(cfg, out, show_dir)
 
+
+def check_outputs(cfg: Config, out: str | None, show_dir: str | None) -> None:
+    """Check what a test shall leave behind.
+
+    Args:
+        cfg (Config): Config of the run.
+        out (str, optional): Pickle file for the predictions.
+        show_dir (str, optional): Folder for pictures.
+
+    Raises:
+        OptionError: For an ``out`` that is no pickle file, or ``show_dir`` without a
+            ``PictureHook``.
+    """
+    if out is not None and not out.endswith(('.pkl', '.pickle')):
+        raise OptionError(f'--out must be a .pkl or .pickle file, but received {out!r}')
+    drawing = cfg.get('default_hooks', {}).get('visualization') or {}
+    if show_dir is not None and drawing.get('type') not in ('PictureHook', 'DetVisualizationHook'):
+        raise OptionError(
+            '--show-dir draws the boxes of a detector: it needs default_hooks.visualization of '
+            f'type PictureHook, but it is {drawing.get("type")!r}'
+        )
+
+
+def run_test(
+    cfg: Config, out: str | None, show_dir: str | None, notes: Sequence[str] = ()
+) -> dict[str, float]:
+    """Test with a config that is checked.
+
+    Args:
+        cfg (Config): Config of the run, changed in place.
+        out (str, optional): Pickle file for the predictions.
+        show_dir (str, optional): Folder for pictures.
+        notes (Sequence[str]): Warnings to begin with. Defaults to none.
+
+    Returns:
+        dict[str, float]: Metrics.
+    """
     if show_dir is not None:
         # Absolute: mmdet's hook joins a relative folder anew for every batch.
         cfg.default_hooks.visualization.update(
             draw=True, test_out_dir=osp.abspath(show_dir), score_thr=0.3
         )
-    if tta:
-        cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     runner = build_runner(cfg)
+    for note in notes:
+        runner.logger.warning(note)
     if out is not None:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
     metrics = runner.test()

@@ -17,7 +17,14 @@ from mmdet_mobilenext.models.priors import SSDLitePriorGenerator
 
 from .errors import ExportError
 
-__all__ = ['Selection', 'class_names', 'input_size', 'resize_priors', 'selection']
+__all__ = [
+    'Selection',
+    'class_names',
+    'input_size',
+    'resize_priors',
+    'selection',
+    'test_transforms',
+]
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,23 @@ class Selection:
     max_per_img: int
 
 
+def test_transforms(cfg: Config) -> list[Mapping]:
+    """Transforms of the test data, within wrappers.
+
+    Args:
+        cfg (Config): Config of a detector.
+
+    Returns:
+        list[Mapping]: Parts of ``cfg``, in order.
+
+    Example:
+        >>> test_transforms(Config(dict(test_dataloader=dict(pipeline=[dict(type='Resize')]))))
+        [{'type': 'Resize'}]
+    """
+    return list(_transforms(cfg.get('test_dataloader') or {}))
+
+
 def _transforms(node: Any) -> Iterator[Mapping]:
-    """Transforms of a data set within wrappers, in order."""
     if isinstance(node, Mapping):
         if 'pipeline' in node:
             yield from node['pipeline']
@@ -66,7 +88,7 @@ def input_size(cfg: Config) -> tuple[int, int]:
         >>> input_size(Config(dict(test_dataloader=loading)))
         (320, 320)
     """
-    transforms = list(_transforms(cfg.get('test_dataloader') or {}))
+    transforms = test_transforms(cfg)
     names = [str(t.get('type')).rsplit('.', 1)[-1] for t in transforms]
     harmless = {'LoadImageFromFile', 'LoadAnnotations', 'PackDetInputs'}
     usual = dict(to_float32=False, color_type='color', imdecode_backend='cv2')
