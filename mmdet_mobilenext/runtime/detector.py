@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from .backends import open_model
+from .backends import choose_backend, open_model
 from .detections import Detections
 from .errors import ImageError, ModelFileError
 from .images import MAX_PIXELS, check_array, read_image
@@ -63,7 +63,8 @@ class Detector:
         if threads < 1:
             raise ValueError(f'threads must be at least 1, but received {threads}')
         self.path, self.threads, self.max_pixels = os.fspath(path), threads, max_pixels
-        self._backend = open_model(path, backend, threads)
+        self.backend = choose_backend(path, backend)
+        self._backend = open_model(path, self.backend, threads)
         self.score_thr = self.spec.score_thr if score_thr is None else score_thr
         if not self.spec.score_thr <= self.score_thr <= 1:
             raise ValueError(
@@ -211,13 +212,23 @@ class Detector:
     def _detect(self, images: list[np.ndarray]) -> list[Detections]:
         if not images:
             return []
-        batch = np.stack([self.prepare(image) for image in images])
-        results = []
-        for image, (boxes, scores, labels) in zip(images, self.run(batch), strict=True):
-            height, width = image.shape[:2]
-            scale = np.array([width / self.size[0], height / self.size[1]] * 2, np.float32)
-            results.append(Detections(boxes * scale, scores, labels, self.classes, (width, height)))
-        return results
+        found = self.run(np.stack([self.prepare(image) for image in images]))
+        return [self.restore(*pair) for pair in zip(found, images, strict=True)]
+
+    def restore(self, found: tuple[np.ndarray, ...], image: np.ndarray) -> Detections:
+        """Bring what :meth:`run` found back to the pixels of the image.
+
+        Args:
+            found (tuple[np.ndarray]): Boxes, scores and labels of one image.
+            image (np.ndarray): (H, W, 3), as :meth:`prepare` received it.
+
+        Returns:
+            Detections: Of the image.
+        """
+        boxes, scores, labels = found
+        height, width = image.shape[:2]
+        scale = np.array([width / self.size[0], height / self.size[1]] * 2, np.float32)
+        return Detections(boxes * scale, scores, labels, self.classes, (width, height))
 
 
 def _usable_cores() -> int:
