@@ -216,7 +216,7 @@ def test_a_norm_that_is_folded_wrongly_is_noticed():
     backbone = Misnamed()
     nn.init.normal_(backbone.norm.running_mean)
     nn.init.uniform_(backbone.norm.running_var, 0.1, 0.5)
-    with pytest.raises(ExportError, match='batch norms folded .* something else'):
+    with pytest.raises(ExportError, match='computes something else'):
         DeployableDetector(detector_on(backbone), (32, 32))
 
 
