@@ -115,7 +115,11 @@ def test_wrong_images(detector, image, said):
 
 
 def test_wrong_batches(detector):
-    for batch in (np.zeros((1, 32, 48, 3), np.uint8), np.zeros((1, 48, 32, 3)), np.zeros((48, 32, 3))):
+    for batch in (
+        np.zeros((1, 32, 48, 3), np.uint8),
+        np.zeros((1, 48, 32, 3)),
+        np.zeros((48, 32, 3)),
+    ):
         with pytest.raises(ImageError, match=r'a batch must be uint8 \(N, 48, 32, 3\)'):
             detector.run(batch)
     assert detector.run(np.zeros((0, 48, 32, 3), np.uint8)) == []
