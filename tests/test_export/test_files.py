@@ -226,7 +226,7 @@ def test_missing_packages_are_named(small, tmp_path, monkeypatch):
         (dict(score_thr=1.5), '--score-thr must be in'),
         (dict(size=(0, 128)), 'size must be positive'),
         (dict(classes=['one']), '--classes has 1 names, but the head has 3'),
-        (dict(cfg_options={'model.test_cfg.nms_pre': 10}), r'nms_pre=10 cuts .* test_cfg.nms_pre='),
+        (dict(cfg_options={'model.test_cfg.nms_pre': 10}), r'nms_pre=10 cuts .*test_cfg.nms_pre='),
         (dict(cfg_options={'model.test_cfg.nms_pre': -1}), r'nms_pre=-1 cuts'),
         (dict(cfg_options={'model.test_cfg.nms.type': 'soft_nms'}), "nms.type='soft_nms'"),
         (dict(cfg_options={'model.test_cfg.min_bbox_size': 4}), 'min_bbox_size=4'),

@@ -133,7 +133,7 @@ def test_files_that_are_not_what_they_say(tmp_path):
     with pytest.raises(ModelFileError, match=r'gives outputs of shapes .* for 1 images'):
         Detector(other)(plain(9, 9, 9))
     other = write_small_model(tmp_path / 'c.onnx', kind='detections')
-    with pytest.raises(ModelFileError, match="must have .*'labels'"):
+    with pytest.raises(ModelFileError, match=r"must have .*'labels'"):
         Detector(other)
 
 
@@ -152,7 +152,7 @@ def test_a_file_of_another_size_than_it_says(tmp_path, backend):
 
 
 def test_which_files_and_backends(path, tmp_path):
-    with pytest.raises(ValueError, match="backend must be one of .* received 'tensorrt'"):
+    with pytest.raises(ValueError, match=r"backend must be one of .* received 'tensorrt'"):
         Detector(path, 'tensorrt')
     with pytest.raises(ModelFileError, match=r'cannot be run by ncnn, which takes \.param'):
         Detector(path, 'ncnn')
