@@ -21,7 +21,8 @@ def parse_args() -> argparse.Namespace:
         'configs',
         nargs='*',
         default=DEMO,
-        help='configs, the baseline first; by default both small detectors on generated data',
+        help='configs, the baseline first, and files of tools/export.py; by default both small '
+        'detectors on generated data',
     )
     parser.add_argument('--work-dir', default='work_dirs/benchmark', help='folder of all results')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='training seeds')

@@ -17,6 +17,7 @@ from mmdet_mobilenext.evaluation.records import DetectionRecords, RecordsFileErr
 
 from .errors import RunFailedError
 from .executors import environment, run_here, run_on_cluster, tail
+from .exported_file import weights_digest
 from .fingerprint import config_digest
 from .folder import RunFolder, prepare_folder, read_json, write_json
 from .plan import Plan
@@ -133,7 +134,7 @@ def _profile(
             name=name,
             config=str(folder.config),
             checkpoint=folder.checkpoint(),
-            checkpoint_sha256=file_sha256(folder.checkpoint()),
+            checkpoint_sha256=weights_digest(folder.checkpoint()),
             config_digest=config_digest(Config.fromfile(folder.config)),
         )
         for name, folder in firsts.items()

@@ -36,7 +36,10 @@ from mmdet_mobilenext.engine.complexity import count_madds, count_parameters
 from mmdet_mobilenext.engine.fold_norm_hook import fold_frozen_norms, folds_norms
 from mmdet_mobilenext.engine.keep_memory_hook import keep_freed_memory, keeps_memory
 from mmdet_mobilenext.engine.memory_format_hook import to_channels_last, wants_channels_last
+from mmdet_mobilenext.engine.test_exported import is_exported
+from mmdet_mobilenext.evaluation import ExportedDetector
 
+from .exported_file import exported_cost, load_exported
 from .folder import write_json
 from .parent import die_with_parent
 from .speed.batches import make_batch
@@ -54,7 +57,7 @@ def load_detector(config: str | Config, checkpoint: str) -> tuple[Config, nn.Mod
 
     Args:
         config (str | Config): Config file, or what it holds.
-        checkpoint (str): Weights.
+        checkpoint (str): Weights, or an exported file, which takes a config file alone.
 
     Returns:
         tuple[Config, nn.Module]: The config, and the detector in eval mode on the GPU if there is
@@ -63,6 +66,8 @@ def load_detector(config: str | Config, checkpoint: str) -> tuple[Config, nn.Mod
     Raises:
         CheckpointKeyError: If the weights do not fill it.
     """
+    if is_exported(checkpoint):
+        return load_exported(config, checkpoint)
     cfg = config if isinstance(config, Config) else Config.fromfile(config)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     model = MODELS.build(cfg.model)
@@ -152,29 +157,28 @@ def measure_cost(spec: Mapping[str, Any]) -> dict[str, dict]:
     Returns:
         dict[str, dict]: For each name ``cost`` (``parameters``, ``madds``, None where it cannot be
             counted, ``checkpoint_mb`` of the weights alone, 1 MB = 10**6 bytes, and ``input_size``
-            in pixels), ``latency_ms`` and ``training``.
+            in pixels), ``latency_ms`` and ``training``, None for exported files.
     """
     loaded = [(m['name'], *load_detector(m['config'], m['checkpoint'])) for m in spec['models']]
     results: dict[str, dict] = {}
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
     latency_tasks, batches = [], {}
     for name, cfg, model in loaded:
         batches[name] = test_batches(cfg)
-        size = model.data_preprocessor(batches[name][0], False)['inputs'].shape[-2:]
-        results[name] = dict(cost=_size_of(model, tuple(size)))
+        results[name] = dict(cost=_size_of(model, batches[name][0]), training=None)
         latency_tasks.append(_test_task(model, batches[name]))
     times = time_interleaved(latency_tasks, spec['latency_runs'], warm_up=IMAGES)
-    for (name, _, _), spent in zip(loaded, times, strict=True):
+    for (name, _, model), spent in zip(loaded, times, strict=True):
         results[name]['latency_ms'] = dict(
             **_spread(spent),
             runs=len(spent),
             batch=1,
             threads=torch.get_num_threads(),
-            device=device,
+            device=next(model.parameters()).device.type,
             nms=True,
             input_size=results[name]['cost']['input_size'],
             order='interleaved',
         )
+    loaded = [entry for entry in loaded if not isinstance(entry[2], ExportedDetector)]
     if any(keeps_memory(cfg) for _, cfg, _ in loaded):
         keep_freed_memory()  # as their training does; one setting for all, since they take turns
     train_tasks, sizes = [], []
@@ -195,7 +199,10 @@ def measure_cost(spec: Mapping[str, Any]) -> dict[str, dict]:
     return results
 
 
-def _size_of(model: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
+def _size_of(model: nn.Module, batch: dict) -> dict[str, Any]:
+    if isinstance(model, ExportedDetector):
+        return exported_cost(model)
+    size = tuple(model.data_preprocessor(batch, False)['inputs'].shape[-2:])
     buffer = io.BytesIO()
     torch.save(model.state_dict(), buffer)
     try:
@@ -218,6 +225,10 @@ def peak_memory_mb() -> float:
     """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
+    return _peak_resident_mb()
+
+
+def _peak_resident_mb() -> float:
     # not getrusage: its maximum is inherited from the process that started this one
     with open('/proc/self/status', encoding='ascii') as file:
         line = next(line for line in file if line.startswith('VmHWM'))
@@ -231,7 +242,8 @@ def measure_memory(spec: Mapping[str, Any]) -> dict[str, Any]:
         spec (Mapping): ``models`` with one entry, ``real_training_data`` and ``num_classes``.
 
     Returns:
-        dict: ``inference`` (batch 1) and ``training`` (the config's batch) in MB, and ``how``.
+        dict: ``inference`` (batch 1) and ``training`` (the config's batch, None for an exported
+            file) in MB, and ``how``.
     """
     cfg, model = load_detector(spec['models'][0]['config'], spec['models'][0]['checkpoint'])
     batches = test_batches(cfg, 4)
@@ -239,6 +251,12 @@ def measure_memory(spec: Mapping[str, Any]) -> dict[str, Any]:
     for _ in batches:
         run()
     inference = peak_memory_mb()
+    if isinstance(model, ExportedDetector):
+        how = (
+            'peak resident memory of the process, libraries included, also PyTorch, which the '
+            'file does not need'
+        )
+        return dict(inference=_peak_resident_mb(), training=None, how=how)
     size = model.data_preprocessor(batches[0], False)['inputs'].shape[-2:]
     batch = train_batch(cfg, size, spec['real_training_data'], spec['num_classes'])
     run = _train_task(cfg, model, batch)

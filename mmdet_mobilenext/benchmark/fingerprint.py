@@ -51,6 +51,7 @@ _DONE_ONCE = (
     'benchmark/one_run.py',
     'benchmark/folder.py',
     'evaluation/detection_metric.py',
+    'evaluation/exported_detector.py',
     'evaluation/records.py',
 )
 

@@ -16,16 +16,15 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmdet_mobilenext.checkpoints.safe_loading.download import file_sha256
 from mmdet_mobilenext.engine.atomic_checkpoint_hook import AtomicLocalBackend
 
 from .errors import MixedRunsError
+from .exported_file import weights_digest
 from .fingerprint import (
     code_fingerprint,
     config_digest,
     differences,
     file_digests,
-    flatten_config,
 )
 from .plan import Plan
 
@@ -168,7 +167,7 @@ def prepare_folder(plan: Plan) -> list[RunFolder]:
         models={
             model.name: dict(
                 config=model.config,
-                settings={**flatten_config(model.cfg), **file_digests(model.cfg)},
+                settings=model.settings(),
             )
             for model in plan.models
         },
@@ -242,7 +241,7 @@ def _prepare_run(folder: RunFolder, cfg: Config, checkpoint: str | None, code_di
     task['files'] = file_digests(cfg)
     if checkpoint is not None:
         task['checkpoint'] = str(Path(checkpoint).resolve())
-        task['checkpoint_sha256'] = file_sha256(checkpoint)
+        task['checkpoint_sha256'] = weights_digest(checkpoint)
     before = read_json(folder.task)
     if before is not None:
         keys = ('seed', 'checkpoint_sha256')

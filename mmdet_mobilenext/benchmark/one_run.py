@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One run of a comparison in its own process: train, unless there is a checkpoint, and test.
+"""One run of a comparison in its own process: train, unless there are weights, and test.
 
 ``python -m mmdet_mobilenext.benchmark.one_run FOLDER [--launcher pytorch --processes N]``. It goes
 on wherever an earlier process was stopped, and ends at once if all is done.
@@ -36,6 +36,7 @@ def run(folder: Path, launcher: str = 'none') -> None:
     from mmengine.dist import is_main_process
 
     from mmdet_mobilenext.engine.test import test
+    from mmdet_mobilenext.engine.test_exported import is_exported, test_exported
     from mmdet_mobilenext.engine.train import train
 
     from . import progress_hook  # noqa: F401  registers it
@@ -86,7 +87,11 @@ def run(folder: Path, launcher: str = 'none') -> None:
     cfg = config()
     # the last checkpoint, not the best one: that would be chosen by the data it is tested on
     cfg.test_evaluator = dict(type='DetectionMetric', outfile=str(place.predictions))
-    metrics = test(cfg, place.checkpoint())
+    checkpoint = place.checkpoint()
+    if is_exported(checkpoint):
+        metrics = test_exported(cfg, checkpoint, cfg.model.backend)
+    else:
+        metrics = test(cfg, checkpoint)
     if is_main_process():
         finite = {key: value for key, value in metrics.items() if value == value}
         write_json(dict(metrics=finite, stamp=begun), place.done)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os.path as osp
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,15 +22,18 @@ from mmdet_mobilenext.datasets.generated_voc import generate_voc
 from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.engine.environment import check_environment
 from mmdet_mobilenext.engine.initial_weights import from_scratch_message, settle_weights
+from mmdet_mobilenext.engine.test_exported import is_exported
 from mmdet_mobilenext.engine.train import check_load_from, check_num_classes
 
 from .errors import BenchmarkError
+from .exported_file import ExportedFile, check_competitors, open_exported, test_config
 from .fingerprint import (
     code_fingerprint,
     config_digest,
     data_classes,
     data_fingerprint,
     differences,
+    file_digests,
     flatten_config,
 )
 
@@ -38,14 +42,15 @@ __all__ = ['ModelPlan', 'Plan', 'make_plan']
 
 @dataclass(frozen=True)
 class ModelPlan:
-    """A config that takes part.
+    """A config or an exported file that takes part.
 
     Attributes:
         name (str): Name in tables and folders, unique.
-        config (str): Config file.
+        config (str): Config file, or the exported one.
         cfg (Config): Resolved, without a seed.
         digest (str): Fingerprint of ``cfg``.
         checkpoints (tuple[str, ...]): One for each seed; empty if it is trained.
+        exported (ExportedFile, optional): The exported file.
     """
 
     name: str
@@ -53,11 +58,23 @@ class ModelPlan:
     cfg: Config
     digest: str
     checkpoints: tuple[str, ...] = ()
+    exported: ExportedFile | None = None
 
     @property
     def backbone(self) -> str:
         """str: Type of the backbone."""
+        if self.exported is not None:
+            return str(self.exported.spec.provenance.get('backbone') or 'unknown backbone')
         return str((self.cfg.model.get('backbone') or {}).get('type', self.cfg.model.type))
+
+    def settings(self) -> dict[str, str]:
+        """What decides its runs, by name.
+
+        Returns:
+            dict[str, str]: Leaves of the config, and fingerprints of files.
+        """
+        files = self.exported.settings() if self.exported else file_digests(self.cfg)
+        return {**flatten_config(self.cfg), **files}
 
 
 @dataclass(frozen=True)
@@ -122,7 +139,8 @@ def make_plan(
     A config with ``generated_splits`` has its data made here.
 
     Args:
-        configs (Sequence[str]): At least two config files; the first is the baseline.
+        configs (Sequence[str]): At least two files: configs, the baseline first, and exported
+            files, which are tested on the data of the baseline.
         folder (str): Where everything is written.
         seeds (Sequence[int]): Training seeds. Defaults to (0,).
         checkpoints (Sequence[str]): Trained weights instead of training: one for each config, or
@@ -143,11 +161,16 @@ def make_plan(
     """
     if len(configs) < 2:
         raise BenchmarkError(
-            f'a comparison needs two configs or more, but received {list(configs)}: to train or '
-            'test a single one use tools/train.py and tools/test.py'
+            'a comparison needs two configs or more, or a config and an exported file, but '
+            f'received {list(configs)}: to train or test a single one use tools/train.py and '
+            'tools/test.py'
         )
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise BenchmarkError(f'seeds must be different and not negative, but are {list(seeds)}')
+    names = unique_names(configs)
+    files = {path: open_exported(path) for path in configs if is_exported(path)}
+    check_competitors(configs, files, seeds)
+    order, configs = list(configs), [path for path in configs if path not in files]
     if checkpoints and len(checkpoints) != len(configs) * len(seeds):
         raise BenchmarkError(
             f'{len(configs)} configs and {len(seeds)} seeds need {len(configs) * len(seeds)} '
@@ -163,14 +186,18 @@ def make_plan(
             print(from_scratch_message(missing, title), flush=True)
         _make_data(cfg)
     models, trained_on = [], {}
-    for index, (name, path, cfg) in enumerate(
-        zip(unique_names(configs), configs, loaded, strict=True)
-    ):
-        mine = tuple(checkpoints[index * len(seeds) : (index + 1) * len(seeds)])
-        trained_on.update(_check_config(path, cfg, mine))
-        models.append(ModelPlan(name, path, cfg, config_digest(cfg), mine))
-    roles = ('test',) if checkpoints else ('test', 'train')
-    data = {role: _same_data(models, role) for role in roles}
+    given, weights = iter(loaded), iter(checkpoints)
+    for name, path in zip(names, order, strict=True):
+        if path in files:
+            cfg, mine = test_config(loaded[0], files[path]), (path,)
+            _check_writable(path, cfg)
+        else:
+            cfg, mine = next(given), tuple(itertools.islice(weights, len(seeds)))
+            trained_on.update(_check_config(path, cfg, mine))
+        models.append(ModelPlan(name, path, cfg, config_digest(cfg), mine, files.get(path)))
+    data = dict(test=_same_data(models, 'test'))
+    if not checkpoints:
+        data['train'] = _same_data([model for model in models if not model.exported], 'train')
     classes = data_classes(models[0].cfg)  # of all: they are part of the fingerprint
     for checkpoint, theirs in trained_on.items():
         if theirs is not None and theirs != classes:
@@ -196,18 +223,20 @@ def unique_names(configs: Sequence[str]) -> list[str]:
     """Names of configs: their file names, numbered where one appears again.
 
     Args:
-        configs (Sequence[str]): Config files.
+        configs (Sequence[str]): Config files, and exported ones, which keep their suffix.
 
     Returns:
         list[str]: Unique names.
 
     Example:
-        >>> unique_names(['a/x.py', 'b/y.py', 'c/x.py'])
-        ['x', 'y', 'x-2']
+        >>> unique_names(['a/x.py', 'b/y.py', 'c/x.py', 'x.onnx'])
+        ['x', 'y', 'x-2', 'x.onnx']
     """
     names: list[str] = []
     for path in configs:
-        stem = name = osp.splitext(osp.basename(path))[0]
+        stem = name = osp.basename(path)
+        if not is_exported(path):
+            stem = name = osp.splitext(stem)[0]
         number = 1
         while name in names:
             number += 1

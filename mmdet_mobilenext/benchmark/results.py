@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mmdet_mobilenext.engine.test_exported import is_exported
 from mmdet_mobilenext.evaluation.bootstrap import BootstrapResult, bootstrap_map
 from mmdet_mobilenext.evaluation.confusion import confusion_matrix
 from mmdet_mobilenext.evaluation.disagreement import most_different_images
@@ -30,7 +31,7 @@ from .published import PUBLISHED
 
 __all__ = ['SCHEMA_VERSION', 'build_results']
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 HEADLINE = 'voc_11point'
 LEVEL = 0.95
 SCORE_THR, IOU_THR = 0.3, 0.5
@@ -170,6 +171,7 @@ def _model(
         config=Path(model.config).name,
         config_digest=model.digest,
         backbone=model.backbone,
+        exported=model.exported.record() if model.exported else None,
         seeds=seeds,
         summary={name: _summary([item[name] for item in metrics]) for name in METRICS},
         interval={HEADLINE: _pair(boot.interval(index, LEVEL))},
@@ -185,9 +187,12 @@ def _model(
 
 
 def _training_folder(folder: RunFolder) -> Path:
-    """Where the log of a training is: the folder of the run, or that of its checkpoint."""
+    """Where the log of a training is: the folder of the run, or that of its checkpoint.
+
+    What lies beside an exported file may be of another training.
+    """
     checkpoint = folder.checkpoint()
-    return folder.path if checkpoint is None else Path(checkpoint).parent
+    return folder.path if checkpoint is None or is_exported(checkpoint) else Path(checkpoint).parent
 
 
 def _pair(interval: Sequence[float] | None) -> list[float] | None:

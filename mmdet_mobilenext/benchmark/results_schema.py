@@ -72,11 +72,23 @@ _RUN = _object(
     errors=_ERRORS,
     curves=_object(loss=_CURVE, val_map=_CURVE),
 )
+_EXPORTED = _object(
+    format={'enum': ['ONNX', 'OpenVINO', 'ncnn']},
+    runtime=_TEXT,
+    precision=_TEXT,
+    kind={'enum': ['detections', 'raw']},
+    thresholds=_object(
+        score_thr=_SHARE, iou_thr=_SHARE, max_per_img={'type': 'integer', 'minimum': 1}
+    ),
+    files={**_list(_object(name=_TEXT, bytes=_COUNT, sha256=_TEXT)), 'minItems': 1},
+    provenance={'type': 'object'},
+)
 _MODEL = _object(
     name=_TEXT,
     config=_TEXT,
     config_digest=_TEXT,
     backbone=_TEXT,
+    exported=_or_none(_EXPORTED),
     seeds={**_list(_RUN), 'minItems': 1},
     summary=_object(
         **{
@@ -101,7 +113,10 @@ _MODEL = _object(
     pr_curves=_map(_or_none(_object(recall=_list(_SHARE, 101), precision=_list(_SHARE, 101)))),
     confusion=_object(score_thr=_SHARE, iou_thr=_SHARE, matrix=_list(_list(_COUNT))),
     cost=_object(
-        parameters=_COUNT, madds=_or_none(_COUNT), checkpoint_mb=_POSITIVE, input_size=_SIZE
+        parameters=_or_none(_COUNT),
+        madds=_or_none(_COUNT),
+        checkpoint_mb=_POSITIVE,
+        input_size=_SIZE,
     ),
 )
 _COMPARISON = _object(
@@ -142,9 +157,9 @@ _MEASURED = _object(
 
 SCHEMA: dict[str, Any] = {
     '$schema': 'https://json-schema.org/draft/2020-12/schema',
-    'title': 'Comparison of detectors, version 1',
+    'title': 'Comparison of detectors, version 2',
     **_object(
-        schema_version={'const': 1},
+        schema_version={'const': 2},
         title=_TEXT,
         protocol=_object(
             seeds={**_list(_COUNT), 'minItems': 1, 'uniqueItems': True},
@@ -186,9 +201,9 @@ def validate(results: dict) -> None:
         ValueError: If something is not as the schema tells; each place is named.
 
     Example:
-        >>> validate({'schema_version': 2})  # doctest: +IGNORE_EXCEPTION_DETAIL
+        >>> validate({'schema_version': 1})  # doctest: +IGNORE_EXCEPTION_DETAIL
         Traceback (most recent call last):
-        ValueError: results are not of schema version 1: ...
+        ValueError: results are not of schema version 2: ...
     """
     from jsonschema import Draft202012Validator
 
@@ -196,7 +211,7 @@ def validate(results: dict) -> None:
     problems = [f'{error.json_path}: {error.message[:200]}' for error in errors]
     problems = problems or _disagreements(results)
     if problems:
-        raise ValueError(f'results are not of schema version 1: {"; ".join(problems[:5])}')
+        raise ValueError(f'results are not of schema version 2: {"; ".join(problems[:5])}')
 
 
 def _disagreements(results: dict) -> list[str]:

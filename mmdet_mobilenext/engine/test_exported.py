@@ -143,6 +143,11 @@ def exported_config(
                 'exported files take images of 8 bits in BGR order, but the test pipeline has '
                 f'{dict(transform)}: leave to_float32 and color_type away'
             )
+    # weights have been averaged before they were exported
+    cfg.custom_hooks = [h for h in cfg.get('custom_hooks') or [] if h.get('type') != 'EMAHook']
+    for name, hook in list((cfg.get('default_hooks') or {}).items()):
+        if hook and hook.get('type') == 'EMAHook':
+            del cfg.default_hooks[name]
     cfg.model = ConfigDict(type='ExportedDetector', path=path, backend=backend, threads=threads)
     cfg.load_from, cfg.resume = None, False
     return cfg, notes

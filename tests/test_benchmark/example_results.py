@@ -38,7 +38,7 @@ def make_results(
         _model(rng, k, NAMES[k], seeds, classes, objects, base, curves) for k in range(models)
     ]
     return {
-        'schema_version': 1,
+        'schema_version': 2,
         'title': ' against '.join(entry['name'] for entry in entries),
         'protocol': {
             'seeds': list(range(seeds)),
@@ -169,6 +169,7 @@ def _model(rng, k, name, seeds, classes, objects, base, curves) -> dict:
         'config': f'{name}.py',
         'config_digest': f'{k}' * 16,
         'backbone': 'MobileNetV2' if k == 0 else 'MobileNeXt',
+        'exported': None,
         'seeds': runs,
         'summary': {
             m: {

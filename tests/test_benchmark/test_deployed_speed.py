@@ -6,7 +6,7 @@ import json
 import random
 
 import pytest
-from small_export import random_detector, save_checkpoint
+from random_detectors import random_detector, save_checkpoint
 from small_runtime_model import write_small_model
 from small_voc import make_small_voc
 

@@ -166,7 +166,7 @@ def test_what_was_not_measured_is_told(tmp_path):
     results['protocol']['input_size'] = None
     validate(results)
     page = written(results, tmp_path)
-    assert page.text.count('not measured') >= 6
+    assert page.text.count('not measured') >= 5 and 'not counted' in page.text
     assert 'of each config' in page.text
 
 
@@ -356,7 +356,7 @@ def test_schema_finds_mistakes():
         results['models'][1]['name'] = results['models'][0]['name']
 
     for change, told in (
-        (lambda r: r.update(schema_version=2), 'schema_version'),
+        (lambda r: r.update(schema_version=1), 'schema_version'),
         (lambda r: r.pop('classes'), 'classes'),
         (lambda r: r['models'][0].update(extra=1), 'extra'),
         (lambda r: r['models'][0]['interval'].update(voc_11point=[3, 61.0]), 'interval'),

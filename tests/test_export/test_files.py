@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from limits import largest_file
-from small_export import noise, predict, random_detector, save_checkpoint, share_found
+from random_detectors import noise, predict, random_detector, save_checkpoint, share_found
 from small_voc import environment, run_tool
 
 from mmdet_mobilenext.engine.config import load_config

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmdet.models import DetDataPreprocessor
 from mmengine.config import Config, ConfigDict
-from small_export import load, noise, predict, random_detector, share_found
+from random_detectors import load, noise, predict, random_detector, share_found
 from torch import nn
 
 from mmdet_mobilenext.benchmark.speed.stock_head import StockSSDHead

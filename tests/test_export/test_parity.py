@@ -76,7 +76,7 @@ def voc(tmp_path_factory):
 @pytest.fixture(scope='module')
 def demo(configs, voc, tmp_path_factory):
     """The config, a checkpoint of random weights, and its network in the place of a file."""
-    from small_export import random_detector, save_checkpoint
+    from random_detectors import random_detector, save_checkpoint
 
     name = str(configs / 'ssdlite_mobilenext_demo.py')
     cfg = load_config(name, dict(data_root=str(voc)))

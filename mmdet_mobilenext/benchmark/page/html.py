@@ -20,6 +20,7 @@ from .tables import (
     class_table,
     conditions,
     error_table,
+    model_note,
     model_rows,
     percent,
     protocol_rows,
@@ -82,6 +83,7 @@ def render_page(
         seed_table=seed_table(results),
         protocol_rows=protocol_rows(results),
         sign=verdict_sign,
+        model_note=model_note,
         error_names=ERROR_NAMES,
         tide_url=TIDE_URL,
     )

@@ -13,6 +13,7 @@ from .tables import (
     class_table,
     conditions,
     error_table,
+    model_note,
     model_rows,
     percent,
     protocol_rows,
@@ -46,7 +47,7 @@ def render_markdown(results: dict) -> str:
 
     head = ['Model', *(_with_group(group, name) for group, name in COLUMNS)]
     rows = [
-        [model['name'], *(c.value + (f' ({c.note})' if c.note else '') for c in cells)]
+        [_named(model), *(c.value + (f' ({c.note})' if c.note else '') for c in cells)]
         for model, cells in model_rows(results)
     ]
     lines += ['## Accuracy and cost', '', *_table(head, rows), '']
@@ -74,6 +75,10 @@ def render_markdown(results: dict) -> str:
     rows = [list(row) for row in protocol_rows(results)]
     lines += ['## Protocol', '', *_table(['What', 'Value'], rows)]
     return '\n'.join(lines) + '\n'
+
+
+def _named(model: dict) -> str:
+    return f'{model["name"]} ({model_note(model)})' if model['exported'] else model['name']
 
 
 def _with_group(group: str, name: str) -> str:

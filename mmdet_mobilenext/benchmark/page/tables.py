@@ -12,6 +12,7 @@ __all__ = ['ERROR_NAMES', 'NOT_EVALUATED', 'Cell', 'percent', 'points']
 TIMES, MINUS, DASH = '\N{MULTIPLICATION SIGN}', '\N{MINUS SIGN}', '\N{EN DASH}'
 NOT_EVALUATED = 'not evaluated'
 NOT_MEASURED = 'not measured'
+NOT_COUNTED = 'not counted'
 ERROR_NAMES = {
     'classification': 'wrong class',
     'localisation': 'wrong place',
@@ -110,7 +111,7 @@ def model_rows(results: dict) -> list[tuple[dict, list[Cell]]]:
 
         def million(key: str, digits: int, cost: dict = cost) -> Cell:
             value = cost.get(key)
-            return _measured(None if value is None else value / 1e6, digits)
+            return Cell(NOT_COUNTED if value is None else f'{value / 1e6:.{digits}f}')
 
         cells = [
             _accuracy(model, 'voc_11point'),
@@ -127,6 +128,21 @@ def model_rows(results: dict) -> list[tuple[dict, list[Cell]]]:
         ]
         rows.append((model, cells))
     return rows
+
+
+def model_note(model: dict) -> str:
+    """What a model is, below its name: backbone, and of an exported file how it is run.
+
+    Example:
+        >>> model_note(dict(backbone='MobileNeXt', exported=None))
+        'MobileNeXt'
+    """
+    exported = model['exported']
+    if exported is None:
+        return model['backbone']
+    return (
+        f'{model["backbone"]}, {exported["format"]} {exported["precision"]}, {exported["runtime"]}'
+    )
 
 
 def conditions(results: dict) -> list[str]:
@@ -158,6 +174,11 @@ def conditions(results: dict) -> list[str]:
             parts.append(f'Memory: {how}.')
         if parts:
             by_text.setdefault(' '.join(parts), []).append(model['name'])
+    if files := [model['name'] for model in results['models'] if model['exported']]:
+        sentences.append(
+            f'{", ".join(files)}: exported, not trained here; on the CPU by the runtime that is '
+            'named, the size is that of the files, parameters and multiply-adds are not counted.'
+        )
     for text, names in by_text.items():
         sentences.append(text if len(by_text) == 1 else f'{", ".join(names)}: {text}')
     sentences.append(f'Machine: {volatile["machine"]}. Finished {volatile["finished"]}.')
@@ -252,12 +273,32 @@ def protocol_rows(results: dict) -> list[tuple[str, str]]:
             )
         )
     for model in results['models']:
+        if model['exported']:
+            rows.append((f'Exported file {model["name"]}', _exported_text(model['exported'])))
+            continue
         text = f'{model["config"]}; digest {model["config_digest"]}'
         rows.append((f'Config of {model["name"]}', text))
     options = '; '.join(f'{k}={_plain(v)}' for k, v in protocol['cfg_options'].items())
     rows.append(('Config options', options or 'none'))
     rows.append(('Code', ', '.join(f'{k} {v}' for k, v in protocol['code'].items())))
     return rows
+
+
+def _exported_text(exported: dict) -> str:
+    """What an exported file is and where it comes from."""
+    parts = [f'{exported["format"]}, {exported["precision"]}, run by {exported["runtime"]}']
+    parts += [
+        f'{file["name"]} {_count(file["bytes"], "byte")}, SHA-256 {file["sha256"]}'
+        for file in exported['files']
+    ]
+    parts.append(', '.join(f'{k} {v}' for k, v in exported['thresholds'].items()))
+    origin = exported['provenance']
+    parts += [
+        f'{key} {_plain(origin[key])}'
+        for key in ('config', 'checkpoint', 'checkpoint_sha256', 'exported')
+        if key in origin
+    ]
+    return '; '.join(parts)
 
 
 def _plain(value: Any) -> str:

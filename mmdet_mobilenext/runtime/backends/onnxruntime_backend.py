@@ -23,6 +23,8 @@ class _OnnxRuntime:
         # threads spin while they wait within a run, and not after it: other work gets the cores
         options.add_session_config_entry('session.force_spinning_stop', '1')
         options.log_severity_level = 3  # what goes wrong is raised, too
+        # threads that wait by spinning after a run would take the cores from what comes next
+        options.add_session_config_entry('session.force_spinning_stop', '1')
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=['CPUExecutionProvider']
