@@ -82,18 +82,20 @@ def write_ncnn(network: DeployableDetector, spec: ModelSpec, path: Path) -> None
                 f'pnnx ended with code {done.returncode}, without files of ncnn; the end of what '
                 f'it printed:\n{done.stdout[-2000:]}'
             )
-        path.write_text(named_blobs(param.read_text()))
+        path.write_text(named_blobs(param.read_text(), spec.size), encoding='ascii')
         shutil.move(weights, path.with_suffix('.bin'))
     sums = {suffix[1:]: sha256_of(path.with_suffix(suffix)) for suffix in ('.param', '.bin')}
     spec = replace(spec, provenance={**spec.provenance, 'sha256': sums})
-    path.with_suffix('.json').write_text(spec.to_json())
+    path.with_suffix('.json').write_text(spec.to_json(), encoding='utf-8')
 
 
-def named_blobs(text: str) -> str:
-    """Check a network by pnnx and give its inputs and outputs the names of exported files.
+def named_blobs(text: str, size: tuple[int, int]) -> str:
+    """Check a network by pnnx, give its inputs and outputs the names of exported files, and its
+    input a size, which the runtime compares with that of the metadata.
 
     Args:
         text (str): Content of a ``.param``.
+        size (tuple[int, int]): Width and height of the input in pixels.
 
     Returns:
         str: The same with the names of :data:`BLOBS`.
@@ -107,10 +109,10 @@ def named_blobs(text: str) -> str:
         ... 2 3
         ... Input  in0      0 1 in0
         ... Slice  slice_0  1 2 in0 out0 out1 -23300=2,4,-233 1=0
-        ... '''))
+        ... ''', (320, 240)))
         7767517
         2 3
-        Input in0 0 1 images
+        Input in0 0 1 images 0=320 1=240 2=3
         Slice slice_0 1 2 images boxes scores -23300=2,4,-233 1=0
         <BLANKLINE>
     """
@@ -129,6 +131,8 @@ def named_blobs(text: str) -> str:
         blobs = slice(4, 4 + int(line[2]) + int(line[3]))
         seen.update(line[blobs])
         line[blobs] = [BLOBS.get(name, name) for name in line[blobs]]
+        if line[0] == 'Input':
+            line += [f'0={size[0]}', f'1={size[1]}', '2=3']
     missing = sorted(set(BLOBS) - seen)
     if missing:
         raise ExportError(

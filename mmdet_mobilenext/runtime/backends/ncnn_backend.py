@@ -34,7 +34,7 @@ class _Ncnn:
         self.spec = ModelSpec.from_json(text, str(sidecar))
         if self.spec.kind != 'raw':
             raise ModelFileError(f'{sidecar} has kind={self.spec.kind!r}: ncnn files are raw')
-        _check_param(path)
+        _check_param(path, self.spec.size)
         _check_sums(self.spec, path, weights)
         self._net = ncnn.Net()
         options = self._net.opt
@@ -77,12 +77,18 @@ class _Ncnn:
                     f'cannot be {columns} columns of float32'
                 )
             outputs.append(values.reshape(-1, columns))
-        return outputs[0], outputs[1]
+        boxes, scores = outputs
+        if len(boxes) != len(scores):
+            raise ModelFileError(
+                f'ncnn gives {len(boxes)} boxes, but scores of {len(scores)}: the metadata has '
+                f'{len(self.spec.classes)} classes, the network another number'
+            )
+        return boxes, scores
 
 
-def _check_param(path: Path) -> None:
-    """Check what ncnn takes for granted."""
-    problem = ''
+def _check_param(path: Path, size: tuple[int, int]) -> None:
+    """Check what ncnn takes for granted; with another size it would read foreign memory."""
+    problem, sized = '', ['images', f'0={size[0]}', f'1={size[1]}', '2=3']
     try:
         lines = path.read_text(encoding='ascii').splitlines()
         layers, _ = map(int, lines[1].split())
@@ -90,6 +96,8 @@ def _check_param(path: Path) -> None:
             problem = f'it does not begin with {MAGIC}'
         elif layers != len(lines) - 2:
             problem = f'it should have {layers} layers, but has {len(lines) - 2}'
+        elif sized not in [line.split()[4:] for line in lines if line.startswith('Input')]:
+            problem = f'its input is not of {size[0]}x{size[1]} pixels, as the metadata says'
     except (ValueError, IndexError) as error:
         problem = f'it is not a text file of ncnn ({error})'
     if problem:
