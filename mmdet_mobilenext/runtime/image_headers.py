@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from .errors import ImageError
 
-__all__ = ['FORMATS', 'ImageHeader', 'read_header']
+__all__ = ['FORMATS', 'ImageHeader', 'read_header', 'still_png']
 
 FORMATS = ('BMP', 'JPEG', 'PNG', 'TIFF', 'WEBP')
 """Formats that are read; of several pictures in a file (MPO, APNG, pages of TIFF) the first."""
@@ -78,6 +78,40 @@ PNG, TIFF, WEBP)
     except (struct.error, IndexError):  # the file ends before that
         raise ImageError(f'{name} is truncated: its header is cut off') from None
     return header
+
+
+def still_png(data: bytes, name: str = 'the image') -> bytes:
+    """The still image of a PNG, without the animation of an APNG.
+
+    Of an animation whose frames are said to be larger than the image OpenCV 4.12 writes beyond its
+    memory.
+
+    Args:
+        data (bytes): A PNG file.
+        name (str): What errors call it. Defaults to ``'the image'``.
+
+    Returns:
+        bytes: Its chunks from the header to the end, but those of APNG.
+
+    Raises:
+        ImageError: If it is truncated.
+
+    Example:
+        >>> import cv2, numpy
+        >>> data = cv2.imencode('.png', numpy.zeros((2, 3, 3), 'uint8'))[1].tobytes()
+        >>> frame = bytes([0, 0, 0, 26]) + b'fcTL' + bytes(30)
+        >>> still_png(data[:33] + frame + data[33:] + b'junk') == data
+        True
+    """
+    kept, at = [data[:8]], 8
+    while kept[-1][4:8] != b'IEND':
+        chunk = data[at : at + 12 + int.from_bytes(data[at : at + 4], 'big')]
+        if len(chunk) < 12 or len(chunk) < 12 + int.from_bytes(chunk[:4], 'big'):
+            raise ImageError(f'{name} is truncated: the end of the PNG is missing')
+        at += len(chunk)
+        if chunk[4:8] not in (b'acTL', b'fcTL', b'fdAT'):
+            kept.append(chunk)
+    return b''.join(kept)
 
 
 def _bmp(data: bytes) -> ImageHeader:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from .errors import ImageError
-from .image_headers import FORMATS, read_header
+from .image_headers import FORMATS, read_header, still_png
 
 __all__ = [
     'FORMATS',
@@ -76,6 +76,8 @@ that are allowed (max_pixels)
         raise ImageError(
             f'{name} is a JPEG of {header.scans:,} scans, more than the {MAX_SCANS} that are read'
         )
+    if header.kind == 'PNG':
+        data = still_png(data, name)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:

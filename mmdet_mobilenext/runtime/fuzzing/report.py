@@ -59,7 +59,7 @@ def summary(result: FuzzResult) -> str:
         first, last = result.resident_mb[0][1], result.resident_mb[-1][1]
         lines.append(
             f'resident: {first} MB after the first, {last} MB after the last, '
-            f'{result.slope_mb:+} MB per 1000 strings'
+            f'{result.slope_mb:+} MB per 1000 strings of the second half'
             if result.slope_mb is not None
             else f'resident: {last} MB'
         )

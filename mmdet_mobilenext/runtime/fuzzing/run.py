@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -132,7 +133,9 @@ class PageTarget:
     def __init__(self, url: str, model: str, process: int | None = None) -> None:
         from mmdet_mobilenext.demo.web.client import PageClient
 
-        self._client, self._model, self._number = PageClient(url), model, process
+        self._stack = ExitStack()
+        self._client = self._stack.enter_context(PageClient(url))
+        self._model, self._number = model, process
 
     def send(self, data: bytes) -> dict:
         """See :meth:`Target.send`."""
@@ -152,7 +155,7 @@ class PageTarget:
 
     def close(self) -> int:
         """See :meth:`Target.close`."""
-        self._client.close()
+        self._stack.close()
         return 0
 
 
@@ -176,8 +179,8 @@ class FuzzResult:
         slowest (list[dict]): The five slowest: ``number``, ``name``, ``seconds``, ``outcome``.
         peaks (list[dict]): The five with the most memory: ``number``, ``name``, ``peak_mb``.
         resident_mb (list[list]): Number of a string and MB resident after it, at eleven places.
-        slope_mb (float, optional): MB more per 1000 strings: a line through all but the first
-            fifth.
+        slope_mb (float, optional): MB more per 1000 strings: a line through the second half, when
+            all that is kept has been asked for once.
         stderr_lines (int): Lines that libraries wrote to the standard error output.
     """
 
@@ -289,7 +292,7 @@ def _sum_up(result: FuzzResult, told: list[dict]) -> None:
         result.resident_mb = [
             [known[at]['number'], round(known[at]['resident_mb'], 1)] for at in places
         ]
-    late = known[len(known) // 5 :]
+    late = known[len(known) // 2 :]
     if len(late) > 1:
         numbers = [one['number'] / 1000 for one in late]
         line = np.polyfit(numbers, [one['resident_mb'] for one in late], 1)
