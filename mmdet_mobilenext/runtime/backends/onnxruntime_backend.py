@@ -20,8 +20,6 @@ class _OnnxRuntime:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # threads spin while they wait within a run, and not after it: other work gets the cores
-        options.add_session_config_entry('session.force_spinning_stop', '1')
         options.log_severity_level = 3  # what goes wrong is raised, too
         # threads that wait by spinning after a run would take the cores from what comes next
         options.add_session_config_entry('session.force_spinning_stop', '1')
