@@ -25,7 +25,6 @@ FAMILIES = [
     'ssdlite_mobilenext_fpn_voc.py',
     'ssdlite_mobilenetv2_small160_30e_voc07.py',
     'ssdlite_mobilenext_demo.py',
-    'ablation/classical_bottleneck_demo.py',
     'ablation/dw_none_small160_30e_voc07.py',
 ]
 
