@@ -54,7 +54,8 @@ def random_detector(cfg, size=None):
     model.eval()
     for norm, value in zip(norms, momentum, strict=True):
         norm.momentum = value
-        norm.running_var.clamp_(min=0.1)  # of channels that are dead, else rounding would grow
+        # of channels that are dead or nearly so: rounding would grow in them
+        norm.running_var.clamp_(min=0.1 * float(norm.running_var.mean()))
     for maps, branches, spread in zip(
         head(levels), (head.cls_convs, head.reg_convs), (2.0, 0.7), strict=True
     ):
@@ -77,7 +78,7 @@ def predict(model: BaseModel, images: np.ndarray) -> list[tuple[np.ndarray, ...]
     return [(i.bboxes.numpy(), i.scores.numpy(), i.labels.numpy()) for i in instances]
 
 
-def share_found(wanted, found, box=0.05, score=1e-3) -> float:
+def share_found(wanted, found, box=0.5, score=1e-3) -> float:
     """Share of detections that were found, in lists of images.
 
     Not of all: rounding decides of two boxes whose IoU is that of NMS.
