@@ -52,12 +52,12 @@ IMAGES = 16
 """Test images that latency is measured on, one after the other."""
 
 
-def load_detector(config: str, checkpoint: str) -> tuple[Config, nn.Module]:
+def load_detector(config: str | Config, checkpoint: str) -> tuple[Config, nn.Module]:
     """Build a detector and fill it with its weights, as testing does.
 
     Args:
-        config (str): Config file.
-        checkpoint (str): Weights, or an exported file.
+        config (str | Config): Config file, or what it holds.
+        checkpoint (str): Weights, or an exported file, which takes a config file alone.
 
     Returns:
         tuple[Config, nn.Module]: The config, and the detector in eval mode on the GPU if there is
@@ -68,11 +68,13 @@ def load_detector(config: str, checkpoint: str) -> tuple[Config, nn.Module]:
     """
     if is_exported(checkpoint):
         return load_exported(config, checkpoint)
-    cfg = Config.fromfile(config)
+    cfg = config if isinstance(config, Config) else Config.fromfile(config)
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     model = MODELS.build(cfg.model)
     weights = weights_in_checkpoint(load_safely(checkpoint, map_location='cpu'), checkpoint)
-    compare_state_dicts(model, weights).raise_if_bad(f'{checkpoint} and the model of {config}')
+    compare_state_dicts(model, weights).raise_if_bad(
+        f'{checkpoint} and the model of {cfg.filename}'
+    )
     model.load_state_dict(weights, strict=False)
     model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
     hook = (cfg.get('default_hooks') or {}).get('memory_format')

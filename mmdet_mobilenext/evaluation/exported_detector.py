@@ -86,10 +86,7 @@ class ExportedDetector(BaseModel):
             raise RuntimeError(f'an exported file cannot be run with mode={mode!r}, only tested')
         # of the ground truth, as mmdet's DetDataPreprocessor does it
         samplelist_boxtype2tensor(data_samples)
-        images = torch.stack(tuple(inputs)).permute(0, 2, 3, 1).cpu().numpy()
-        if self.detector.spec.color == 'rgb':
-            images = images[..., ::-1]
-        found = self.detector.run(np.ascontiguousarray(images))
+        found = self.detector.run(self.batch_of(inputs, self.detector.spec.color))
         for sample, (boxes, scores, labels) in zip(data_samples, found, strict=True):
             factor = [1 / scale for scale in sample.scale_factor]
             sample.pred_instances = InstanceData(
@@ -98,3 +95,21 @@ class ExportedDetector(BaseModel):
                 labels=torch.from_numpy(labels),
             )
         return list(data_samples)
+
+    @staticmethod
+    def batch_of(inputs: Sequence[Tensor], color: str) -> np.ndarray:
+        """Images as exported files take them.
+
+        Args:
+            inputs (Sequence[Tensor]): Images (3, H, W) uint8, BGR.
+            color (str): Order of the channels, ``'bgr'`` or ``'rgb'``.
+
+        Returns:
+            np.ndarray: (N, H, W, 3) uint8.
+
+        Example:
+            >>> ExportedDetector.batch_of([torch.zeros(3, 4, 5).byte()], 'rgb').shape
+            (1, 4, 5, 3)
+        """
+        images = torch.stack(tuple(inputs)).permute(0, 2, 3, 1).cpu().numpy()
+        return np.ascontiguousarray(images if color == 'bgr' else images[..., ::-1])

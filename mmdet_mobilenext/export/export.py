@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -34,6 +35,14 @@ __all__ = ['FORMATS', 'Deployable', 'deployable', 'export']
 
 FORMATS = {'onnx': '.onnx', 'openvino': '.xml', 'ncnn': '.param'}
 """Formats and the suffixes of their files."""
+COMPANIONS = {'onnx': (), 'openvino': ('.bin',), 'ncnn': ('.bin', '.json')}
+"""Suffixes of the files beside that one."""
+PACKAGES = {
+    'onnx': ('onnx', 'onnxscript', 'onnxruntime'),
+    'openvino': ('onnx', 'onnxscript', 'openvino'),
+    'ncnn': ('ncnn', 'pnnx'),
+}
+"""Packages that write a format and check what was written."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,10 @@ def deployable(
     """
     if color not in COLORS:
         raise ExportError(f'the order of channels must be one of {COLORS}, but received {color!r}')
+    if batch is not None and batch < 1:
+        raise ExportError(f'--batch must be at least 1, but received {batch}')
+    if score_thr is not None and not 0 <= score_thr < 1:
+        raise ExportError(f'--score-thr must be in [0, 1), but received {score_thr}')
     cfg = load_config(config, cfg_options)
     check_load_from(checkpoint)
     model = build_model(cfg)
@@ -164,6 +177,7 @@ def export(
         FileExistsError: If ``out`` is there, without ``force``.
     """
     path, file_format = check_target(out, file_format, force)
+    check_packages(file_format)
     kind = 'detections' if with_nms and file_format != 'ncnn' else 'raw'
     if file_format == 'ncnn' and options.get('batch', 1) != 1:
         raise ExportError('ncnn runs one image at a time: leave --dynamic-batch and --batch away')
@@ -184,23 +198,47 @@ def check_target(out: str | os.PathLike, file_format: str | None, force: bool) -
 
     Raises:
         ExportError: If format and suffix do not fit.
-        FileExistsError: If it is there, without ``force``.
+        FileExistsError: If it, or one that is written beside it, is there, without ``force``; if it
+            is a folder.
+
+    Example:
+        >>> check_target('work/small.v2', 'openvino', force=False)
+        (PosixPath('work/small.v2.xml'), 'openvino')
     """
     path = Path(out)
     by_suffix = {suffix: name for name, suffix in FORMATS.items()}
     found = by_suffix.get(path.suffix.lower())
-    if (file_format or found) not in FORMATS or (found or file_format) != (file_format or found):
+    wanted = file_format or found
+    if wanted not in FORMATS or found not in (wanted, None):
         raise ExportError(
             f'{path} does not fit format {file_format!r}: the file must end in '
             + ', '.join(f'{suffix} ({name})' for name, suffix in FORMATS.items())
         )
-    file_format = file_format or found
-    path = (
-        path.with_suffix(FORMATS[file_format]) if found else Path(f'{path}{FORMATS[file_format]}')
-    )
-    if path.exists() and not force:
-        raise FileExistsError(f'{path} exists: --force overwrites it')
-    return path, file_format
+    suffix = FORMATS[wanted]
+    path = path.with_suffix(suffix) if found else Path(f'{path}{suffix}')
+    for file in (path, *map(path.with_suffix, COMPANIONS[wanted])):
+        if file.is_dir():
+            raise FileExistsError(f'{file} is a folder: give another name')
+        if file.exists() and not force:
+            raise FileExistsError(f'{file} exists: --force overwrites it')
+    return path, wanted
+
+
+def check_packages(file_format: str) -> None:
+    """Check that a format can be written here.
+
+    Args:
+        file_format (str): Of :data:`FORMATS`.
+
+    Raises:
+        ExportError: With the packages that are not installed.
+    """
+    missing = [name for name in PACKAGES[file_format] if find_spec(name) is None]
+    if missing:
+        raise ExportError(
+            f"{file_format} needs {', '.join(missing)}: `pip install 'mmdet_mobilenext[export]'`, "
+            'or `python3 tools/setup_env.py --extras export` in a checkout'
+        )
 
 
 def write(ready: Deployable, path: Path, file_format: str) -> Path:
@@ -244,7 +282,10 @@ def write(ready: Deployable, path: Path, file_format: str) -> Path:
                 onnx_path.unlink()
         backend = 'onnxruntime' if file_format == 'onnx' else file_format
         check_export(target, backend, ready.network, ready.chosen)
-        # the file with the name last: without it the others are not looked for
-        for part in sorted(Path(folder).iterdir(), key=lambda p: p == target):
+        parts = sorted(Path(folder).iterdir(), key=lambda p: p == target)
+        # the file with the name last, and none of before: an old one with new weights would run
+        if len(parts) > 1:
+            path.unlink(missing_ok=True)
+        for part in parts:
             os.replace(part, path.parent / part.name)
     return path

@@ -72,11 +72,16 @@ class DeployableDetector(nn.Module):
         self.size, self.color = tuple(size), color
         preprocessor = model.data_preprocessor
         head = model.bbox_head
+        # its boxes are those that the border has clipped to nothing
+        self.drops_empty = (model.test_cfg or {}).get('min_bbox_size', -1) >= 0
+        pixels = torch.rand(1, 3, size[1], size[0], generator=torch.Generator().manual_seed(0))
+        wanted = self._outputs(model, 4 * pixels - 2)
         self.num_classes, self.use_sigmoid = head.num_classes, bool(head.use_sigmoid_cls)
         self.backbone, self.neck = fuse_conv_bn(model.backbone), None
         if model.with_neck:
             self.neck = fuse_conv_bn(model.neck)
         self.head = fuse_conv_bn(head)
+        self._check_folded(wanted, self._outputs(self, 4 * pixels - 2))
 
         example = torch.zeros(1, 3, size[1], size[0])
         levels = self._levels(example)
@@ -92,6 +97,29 @@ class DeployableDetector(nn.Module):
         self.register_buffer('priors', torch.cat(priors).float())
         self.register_buffer('border', torch.tensor([*self.size, *self.size]).float())
         self._fold_normalization(preprocessor, example)
+
+    @staticmethod
+    @torch.no_grad()
+    def _outputs(model: nn.Module, images: Tensor) -> list[Tensor]:
+        levels = model.backbone(images)
+        neck = getattr(model, 'neck', None)
+        maps = (model.head if isinstance(model, DeployableDetector) else model.bbox_head)(
+            levels if neck is None else neck(levels)
+        )
+        return [level for part in maps for level in part]
+
+    @staticmethod
+    def _check_folded(wanted: list[Tensor], found: list[Tensor]) -> None:
+        """Batch norms are folded by the order in which modules are named, not run."""
+        for one, other in zip(wanted, found, strict=True):
+            if not torch.allclose(
+                one, other, rtol=1e-3, atol=1e-3 * max(1.0, float(one.abs().max()))
+            ):
+                raise ExportError(
+                    'with its batch norms folded into convolutions the network computes something '
+                    f'else: its outputs differ by {float((one - other).abs().max()):.3g}. A norm '
+                    'must directly follow the convolution that is named before it'
+                )
 
     def _fold_normalization(self, preprocessor: nn.Module, example: Tensor) -> None:
         """Fold the channel order and the standard deviation; keep the mean."""
@@ -166,7 +194,10 @@ class DeployableDetector(nn.Module):
         cls_scores, bbox_preds = self.head(levels)
         logits = self._flat(cls_scores, self.head.cls_out_channels)
         scores = logits.sigmoid() if self.use_sigmoid else logits.softmax(-1)[..., :-1]
-        return self._decode(self._flat(bbox_preds, 4)), scores
+        boxes = self._decode(self._flat(bbox_preds, 4))
+        if self.drops_empty:
+            scores = scores * (boxes[..., 2:] > boxes[..., :2]).all(-1, keepdim=True)
+        return boxes, scores
 
     def _decode(self, offsets: Tensor) -> Tensor:
         num_images, coder = offsets.shape[0], self.head.bbox_coder

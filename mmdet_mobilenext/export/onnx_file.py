@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from mmdet_mobilenext.runtime.spec import KEY, ModelSpec
 
-from .errors import ExportError
-
 __all__ = ['OPSET', 'add_metadata', 'write_onnx']
 
 OPSET = 18
@@ -31,18 +29,9 @@ def write_onnx(network: nn.Module, images: Tensor, spec: ModelSpec, path: Path) 
         images (Tensor): Example, (N, H, W, 3) uint8. N is fixed unless ``spec.batch`` is None.
         spec (ModelSpec): Goes into the metadata.
         path (Path): File to write.
-
-    Raises:
-        ExportError: If onnx or onnxscript is not installed.
     """
-    try:
-        import onnx
-        import onnxscript  # noqa: F401 - torch.onnx says less when it is missing
-    except ModuleNotFoundError as error:
-        raise ExportError(
-            f"there is no {error.name}: `pip install 'mmdet_mobilenext[export]'`, or "
-            '`python3 tools/setup_env.py --extras export` in a checkout'
-        ) from error
+    import onnx
+
     from .selection import TRANSLATION
 
     outputs = NAMES[: 3 if spec.kind == 'detections' else 2]

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from mmdet_mobilenext.runtime.spec import KEY, ModelSpec
 
-from .errors import ExportError
-
 __all__ = ['save_openvino', 'write_openvino']
 
 
@@ -19,14 +17,9 @@ def write_openvino(onnx_path: Path, spec: ModelSpec, path: Path) -> None:
         onnx_path (Path): ONNX file.
         spec (ModelSpec): Goes into the metadata (``rt_info``).
         path (Path): ``.xml`` to write; ``.bin`` is written beside it.
-
-    Raises:
-        ExportError: If OpenVINO is not installed.
     """
-    try:
-        import openvino
-    except ModuleNotFoundError as error:
-        raise ExportError('there is no openvino: `pip install openvino`') from error
+    import openvino
+
     save_openvino(openvino.convert_model(str(onnx_path)), spec, path)
 
 

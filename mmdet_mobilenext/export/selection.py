@@ -66,29 +66,44 @@ def _onnx_select_detections(
     iou_thr: float,
     max_per_img: int,
 ) -> tuple:
-    """The same in ONNX. Equal scores are ordered by class, then prior."""
+    """The same in ONNX. Equal scores are ordered by class, then prior.
+
+    Classes are moved apart as in mmcv, which makes them one: so NMS is over as soon as there are
+    enough detections of all classes together, and not of each.
+    """
 
     def integers(*values: int):
         return op.Constant(value_ints=list(values))
 
+    zero = op.Constant(value_float=0.0)
+    threshold = op.Constant(value_float=score_thr)
     by_class = op.Transpose(scores, perm=[0, 2, 1])
+    num_classes, num_priors = op.Shape(by_class, start=1, end=2), op.Shape(boxes, start=1, end=2)
+
+    # by the largest coordinate of a candidate, as in mmcv
+    is_candidate = op.Greater(op.ReduceMax(by_class, integers(1), keepdims=0), threshold)
+    ends = op.Where(is_candidate, op.ReduceMax(boxes, integers(2), keepdims=0), zero)
+    distance = op.Add(op.ReduceMax(ends, integers(1), keepdims=1), op.Constant(value_float=1.0))
+    numbers = op.Range(op.Constant(value_int=0), op.Squeeze(num_classes), op.Constant(value_int=1))
+    shifts = op.Unsqueeze(op.Mul(distance, op.Cast(numbers, to=1)), integers(2))
+    # with long rows, which runtimes add quickly
+    apart = op.Add(op.Reshape(boxes, integers(0, 1, -1)), shifts)
+
+    flat = op.Reshape(by_class, integers(0, 1, -1))
     chosen = op.NonMaxSuppression(
-        boxes,
-        by_class,
-        integers(max_per_img),  # of a class, so of all as well
+        op.Reshape(apart, integers(0, -1, 4)),
+        flat,
+        integers(max_per_img),
         op.Constant(value_floats=[iou_thr]),
         op.Constant(value_floats=[score_thr]),
     )
     # its list is of unknown length: put into the scores of all, it has the shape of those
-    everything = op.Shape(by_class)
-    kept = op.ScatterND(op.ConstantOfShape(everything), chosen, op.GatherND(by_class, chosen))
-    values, places = op.TopK(op.Reshape(kept, integers(0, -1)), integers(max_per_img), axis=1)
-    num_priors = op.Shape(boxes, start=1, end=2)
-    is_found = op.Greater(values, op.Constant(value_float=0.0))
+    kept = op.ScatterND(op.ConstantOfShape(op.Shape(flat)), chosen, op.GatherND(flat, chosen))
+    values, places = op.TopK(op.Squeeze(kept, integers(1)), integers(max_per_img), axis=1)
+    is_found = op.Greater(values, zero)
     labels = op.Where(is_found, op.Div(places, num_priors), integers(-1))
     taken = op.GatherND(boxes, op.Unsqueeze(op.Mod(places, num_priors), integers(2)), batch_dims=1)
-    shown = op.Unsqueeze(is_found, integers(2))
-    return op.Where(shown, taken, op.Constant(value_float=0.0)), values, labels
+    return op.Where(op.Unsqueeze(is_found, integers(2)), taken, zero), values, labels
 
 
 TRANSLATION = {torch.ops.mmdet_mobilenext.select_detections.default: _onnx_select_detections}

@@ -91,12 +91,20 @@ def input_size(cfg: Config) -> tuple[int, int]:
     transforms = test_transforms(cfg)
     names = [str(t.get('type')).rsplit('.', 1)[-1] for t in transforms]
     harmless = {'LoadImageFromFile', 'LoadAnnotations', 'PackDetInputs'}
+    usual = dict(to_float32=False, color_type='color', imdecode_backend='cv2')
     others = [name for name in names if name not in {'Resize', *harmless}]
     if others or names.count('Resize') != 1:
         raise ExportError(
             'exported files stretch an image to one size and do nothing else to it, but the test '
             f'pipeline of the config is {", ".join(names) or "empty"}'
         )
+    for transform in transforms:
+        odd = {key: value for key, value in transform.items() if usual.get(key, value) != value}
+        if odd:
+            raise ExportError(
+                f'the test pipeline reads images with {odd}, but exported files take uint8 images '
+                'as OpenCV reads them'
+            )
     resize = transforms[names.index('Resize')]
     scale = resize.get('scale')
     if (
@@ -164,13 +172,17 @@ def check_nms_pre(cfg: Config, candidates: int) -> None:
 
     Raises:
         ExportError: If ``model.test_cfg.nms_pre`` may cut some.
+
+    Example:
+        >>> check_nms_pre(Config(dict(model=dict(test_cfg=dict(nms_pre=1000)))), 900)
     """
+    # without it, mmdet leaves out the worst candidate of each level
     nms_pre = (cfg.model.get('test_cfg') or {}).get('nms_pre', -1)
-    if 0 < nms_pre < candidates:
+    if nms_pre < candidates:
         raise ExportError(
             f'model.test_cfg.nms_pre={nms_pre} cuts candidates before NMS, the exported file does '
-            f'not: set model.test_cfg.nms_pre=-1 (there are {candidates} on the largest level) '
-            'and test the checkpoint with it'
+            f'not: set --cfg-options model.test_cfg.nms_pre={candidates} (all candidates of the '
+            'largest level) and test the checkpoint with it'
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from .backends import open_model
+from .backends import choose_backend, open_model
 from .detections import Detections
 from .errors import ImageError, ModelFileError
 from .images import MAX_PIXELS, check_array, read_image
@@ -63,7 +63,8 @@ class Detector:
         if threads < 1:
             raise ValueError(f'threads must be at least 1, but received {threads}')
         self.path, self.threads, self.max_pixels = os.fspath(path), threads, max_pixels
-        self._backend = open_model(path, backend, threads)
+        self.backend = choose_backend(path, backend)
+        self._backend = open_model(path, self.backend, threads)
         self.score_thr = self.spec.score_thr if score_thr is None else score_thr
         if not self.spec.score_thr <= self.score_thr <= 1:
             raise ValueError(
@@ -91,8 +92,8 @@ class Detector:
         """Detect.
 
         Args:
-            images (np.ndarray | bytes | str | PathLike | Sequence): An image, or several: a uint8
-                array (H, W, 3) in BGR order, the content of an image file, or its path.
+            images (np.ndarray | bytes | str | PathLike | list | tuple): An image, or several: a
+                uint8 array (H, W, 3) in BGR order, the content of an image file, or its path.
 
         Returns:
             Detections | list[Detections]: Of the image, or of each; boxes in its pixels.
@@ -101,7 +102,7 @@ class Detector:
             ImageError: For an image that cannot be read; it names which of several.
             FileNotFoundError: If there is no such file.
         """
-        if isinstance(images, (np.ndarray, bytes, bytearray, str, os.PathLike)):
+        if not isinstance(images, (list, tuple)):
             return self._detect([self._read(images)])[0]
         arrays = []
         for number, image in enumerate(images):
@@ -119,6 +120,7 @@ class Detector:
         raise ImageError(
             'an image must be an array, bytes or a path, but received a '
             f'{type(image).__module__}.{type(image).__qualname__}'
+            + (' (cv2.imread returns None for what it cannot read)' if image is None else '')
         )
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
@@ -146,6 +148,7 @@ class Detector:
 
         Raises:
             ImageError: If the batch has another shape or dtype.
+            ModelFileError: If the file does not run, or gives something else than it says.
         """
         shape = (self.size[1], self.size[0], 3)
         if batch.ndim != 4 or batch.shape[1:] != shape or batch.dtype != np.uint8:
@@ -161,9 +164,29 @@ class Detector:
             if self.spec.batch and used < step:  # the file takes this many, no less
                 part = np.concatenate([part, np.repeat(part[-1:], step - used, 0)])
             with self._lock:
-                outputs = self._backend(np.ascontiguousarray(part))
+                outputs = self._outputs(np.ascontiguousarray(part))
                 found += [self._select(*(o[i] for o in outputs)) for i in range(used)]
         return found
+
+    def _outputs(self, part: np.ndarray) -> tuple[np.ndarray, ...]:
+        try:
+            outputs = self._backend(part)
+        except Exception as error:  # ONNX Runtime's have nothing in common
+            raise ModelFileError(f'{self.path} cannot be run: {error}') from error
+        counts = {output.shape[1:2] for output in outputs}
+        shapes = [output.shape for output in outputs]
+        depths = [3, 2, 2] if self.spec.kind == 'detections' else [3, 3]
+        if (
+            len(counts) != 1
+            or [len(shape) for shape in shapes] != depths
+            or any(shape[0] != len(part) for shape in shapes)
+            or shapes[0][2] != 4
+        ):
+            raise ModelFileError(
+                f'{self.path} gives outputs of shapes {shapes} for {len(part)} images, but boxes '
+                'must be (N, n, 4), and scores and labels must fit them: export the model again'
+            )
+        return outputs
 
     def _select(
         self, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray | None = None
@@ -189,13 +212,23 @@ class Detector:
     def _detect(self, images: list[np.ndarray]) -> list[Detections]:
         if not images:
             return []
-        batch = np.stack([self.prepare(image) for image in images])
-        results = []
-        for image, (boxes, scores, labels) in zip(images, self.run(batch), strict=True):
-            height, width = image.shape[:2]
-            scale = np.array([width / self.size[0], height / self.size[1]] * 2, np.float32)
-            results.append(Detections(boxes * scale, scores, labels, self.classes, (width, height)))
-        return results
+        found = self.run(np.stack([self.prepare(image) for image in images]))
+        return [self.restore(*pair) for pair in zip(found, images, strict=True)]
+
+    def restore(self, found: tuple[np.ndarray, ...], image: np.ndarray) -> Detections:
+        """Bring what :meth:`run` found back to the pixels of the image.
+
+        Args:
+            found (tuple[np.ndarray]): Boxes, scores and labels of one image.
+            image (np.ndarray): (H, W, 3), as :meth:`prepare` received it.
+
+        Returns:
+            Detections: Of the image.
+        """
+        boxes, scores, labels = found
+        height, width = image.shape[:2]
+        scale = np.array([width / self.size[0], height / self.size[1]] * 2, np.float32)
+        return Detections(boxes * scale, scores, labels, self.classes, (width, height))
 
 
 def _usable_cores() -> int:

@@ -132,8 +132,10 @@ class ModelSpec:
                 f'{FORMAT}: export the model again, or take the version that wrote it'
             )
         try:
-            values['classes'] = tuple(values['classes'])
-            values['size'] = tuple(values['size'])
+            for name in ('classes', 'size'):
+                if not isinstance(values[name], list):
+                    raise TypeError(f'{name} must be a list')
+                values[name] = tuple(values[name])
             return cls(**values)
         except (KeyError, TypeError) as error:
             raise ModelFileError(f'the metadata of {source} is incomplete: {error}') from error

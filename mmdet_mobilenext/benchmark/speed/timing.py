@@ -7,6 +7,7 @@ meanwhile hits all of them alike; ratios are taken within each round.
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
 import traceback
@@ -147,6 +148,7 @@ def run_rounds(
     rounds: int,
     warm_up: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    order: random.Random | None = None,
 ) -> dict[Key, list[float] | Exception]:
     """Run all candidates in turn; one that fails is left out from there on.
 
@@ -155,6 +157,8 @@ def run_rounds(
         rounds (int): Counted runs of each.
         warm_up (int): Runs of each that are not counted. Defaults to 1.
         progress (Callable): Called after each round with rounds done and in all.
+        order (random.Random, optional): Draws the order of the candidates in each round: none
+            always follows the same one. Defaults to None, the order they are given in.
 
     Returns:
         dict[Key, list[float] | Exception]: Seconds of each counted run, or the error.
@@ -165,8 +169,11 @@ def run_rounds(
     """
     found: dict[Key, list[float] | Exception] = {name: [] for name in runners}
     for run in range(-warm_up, rounds):
-        for name, runner in runners.items():
-            times = found[name]
+        names = list(runners)
+        if order is not None:
+            order.shuffle(names)
+        for name in names:
+            runner, times = runners[name], found[name]
             if isinstance(times, Exception):
                 continue
             try:

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import ModelFileError, RuntimeMissingError
 from ..spec import ModelSpec
 
-__all__ = ['BACKENDS', 'Backend', 'open_model']
+__all__ = ['BACKENDS', 'Backend', 'choose_backend', 'open_model']
 
 BACKENDS = {
     'onnxruntime': ('.onnx',),
@@ -43,22 +43,20 @@ class Backend(Protocol):
         """
 
 
-def open_model(path: str | os.PathLike, backend: str | None, threads: int) -> Backend:
-    """Load an exported file.
+def choose_backend(path: str | os.PathLike, backend: str | None) -> str:
+    """Find the backend of an exported file.
 
     Args:
         path (str | PathLike): ``.onnx``, ``.xml`` of OpenVINO or ``.param`` of ncnn.
         backend (str, optional): Of :data:`BACKENDS`. Defaults to the first one that runs such a
             file.
-        threads (int): CPU threads.
 
     Returns:
-        Backend: Ready to run.
+        str: Of :data:`BACKENDS`.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ModelFileError: If the backend does not run such files, or it is damaged.
-        RuntimeMissingError: If the backend's package is not installed.
+        ModelFileError: If the backend does not run such files.
         ValueError: For an unknown backend.
     """
     path = Path(path)
@@ -76,6 +74,25 @@ def open_model(path: str | os.PathLike, backend: str | None, threads: int) -> Ba
             + (f' by {backend}, which takes {", ".join(BACKENDS[backend])}' if backend else '')
             + f': exported models end in {", ".join(sorted(known))}'
         )
+    return backend
+
+
+def open_model(path: str | os.PathLike, backend: str, threads: int) -> Backend:
+    """Load an exported file.
+
+    Args:
+        path (str | PathLike): A file that the backend runs.
+        backend (str): As :func:`choose_backend` found it.
+        threads (int): CPU threads.
+
+    Returns:
+        Backend: Ready to run.
+
+    Raises:
+        ModelFileError: If the file is damaged, or no exported detector.
+        RuntimeMissingError: If the backend's package is not installed.
+    """
+    path = Path(path)
     try:
         module = import_module(f'.{backend}_backend', __name__)
     except ModuleNotFoundError as error:
