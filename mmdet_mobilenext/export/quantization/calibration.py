@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from mmdet.registry import DATASETS
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from mmdet_mobilenext.datasets.checks import check_dataset_cfgs
 from mmdet_mobilenext.runtime import Detector, read_image
@@ -79,6 +80,7 @@ def calibration_images(
     if not options:
         raise ExportError('calibration takes images of train_dataloader, which the config has not')
     check_dataset_cfgs(cfg, roles=('train',)).raise_if_bad()
+    init_default_scope(cfg.get('default_scope', 'mmdet'))
     dataset = DATASETS.build(options)
     dataset.full_init()
     paths: dict[str, None] = {}
