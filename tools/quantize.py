@@ -29,8 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--bias-correction',
         choices=['fast', 'full', 'none'],
-        default='fast',
-        help='for .xml; full is slower and may be better (default: fast)',
+        help='for .xml: fast, the default, full, which is slower and may be better, or none',
     )
     parser.add_argument(
         '--keep-float',

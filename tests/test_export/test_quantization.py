@@ -183,8 +183,11 @@ def test_search_does_not_choose_on_the_test_set(make_file, cfg, tmp_path):
     out = tmp_path / f'int8{source.suffix}'
     with pytest.raises(ExportError, match='are its test data'):
         quantize(source, cfg, out, QuantizationOptions(search=True))
-    done = quantize(source, cfg, out, QuantizationOptions(num_images=2))
-    assert any('do not choose' in note for note in done.notes)
+    if source.suffix == '.onnx':
+        done = quantize(source, cfg, out, QuantizationOptions(num_images=9))
+        assert 'do not choose' in done.notes[0]
+        assert done.notes[1] == 'the training set has 8 images, and no more'
+        assert Detector(out).spec.provenance['quantization']['warnings'] == list(done.notes)
 
 
 @pytest.mark.parametrize('method', ['percentile', 'entropy'])
@@ -200,6 +203,12 @@ def test_method_of_another_format(make_file, cfg, tmp_path):
     source = make_file()
     with pytest.raises(ExportError, match=r"calibrated with one of .*'max'"):
         quantize(source, cfg, tmp_path / f'o{source.suffix}', QuantizationOptions(method='max'))
+
+
+def test_bias_correction_that_onnx_has_not(cfg, tmp_path):
+    source = write_detector(tmp_path / 'float.onnx')
+    with pytest.raises(ExportError, match='leave --bias-correction away'):
+        quantize(source, cfg, tmp_path / 'o.onnx', QuantizationOptions(bias_correction='full'))
 
 
 def test_names_that_are_not_there(make_file, cfg, tmp_path):

@@ -46,8 +46,9 @@ class OpenVinoQuantization:
         self, path: Path, folder: Path, images: CalibrationImages, options: QuantizationOptions
     ) -> None:
         nncf.set_log_level(logging.ERROR)
-        self._path, self._folder, self._images, self._options = path, folder, images, options
+        self._path, self._images = path, images
         self._method = options.method_for('openvino')
+        self._bias_correction = options.bias_correction_for('openvino')
         model = self._load()
         self._operations = openvino_convolutions(model)
         self._tail = openvino_tail(model)
@@ -61,7 +62,7 @@ class OpenVinoQuantization:
         ignored = [*self._tail, *(self._operations[name] for name in self.kept)]
         return dict(
             subset_size=len(self._images),
-            fast_bias_correction=self._options.bias_correction != 'full',
+            fast_bias_correction=self._bias_correction != 'full',
             # shapes and the like are no nodes of NNCF's graph
             ignored_scope=nncf.IgnoredScope(names=ignored, validate=False),
         )
@@ -71,7 +72,7 @@ class OpenVinoQuantization:
             activations_range_estimator_params=getattr(
                 RangeEstimatorParametersSet, self._method.upper()
             ),
-            disable_bias_correction=self._options.bias_correction == 'none',
+            disable_bias_correction=self._bias_correction == 'none',
         )
 
     def write(self, path: Path, spec: ModelSpec) -> None:

@@ -27,8 +27,8 @@ class QuantizationOptions:
         num_images (int): Images of the training set that ranges are taken from. Defaults to 300.
         method (str, optional): Of :data:`METHODS`. Defaults to ``'minmax'``: averages over images
             clip the inputs of depthwise convolutions, channel by channel.
-        bias_correction (str): ``'fast'``, ``'full'`` or ``'none'``; ONNX Runtime has none.
-            Defaults to ``'fast'``.
+        bias_correction (str, optional): ``'fast'``, ``'full'`` or ``'none'``. Defaults to
+            ``'fast'`` with NNCF, and ONNX Runtime has none.
         keep_float (Sequence[str]): Convolutions that stay in float, by name, with ``*`` and ``?``.
             Defaults to none.
         search (bool): Find which convolutions must stay in float for the loss to be at most
@@ -50,7 +50,7 @@ at least 1, but received 0
 
     num_images: int = 300
     method: str | None = None
-    bias_correction: str = 'fast'
+    bias_correction: str | None = None
     keep_float: Sequence[str] = ()
     search: bool = False
     max_drop: float = 1.0
@@ -64,7 +64,7 @@ at least 1, but received 0
                 'the number of images for calibration must be at least 1, but received '
                 f'{self.num_images}'
             )
-        if self.bias_correction not in BIAS_CORRECTIONS:
+        if self.bias_correction not in (None, *BIAS_CORRECTIONS):
             raise ExportError(
                 f'bias correction must be one of {BIAS_CORRECTIONS}, but received '
                 f'{self.bias_correction!r}'
@@ -73,6 +73,27 @@ at least 1, but received 0
             raise ExportError(
                 f'the largest loss must be 0..100 points of mAP, but received {self.max_drop}'
             )
+
+    def bias_correction_for(self, file_format: str) -> str:
+        """The correction of biases.
+
+        Args:
+            file_format (str): ``'onnx'`` or ``'openvino'``.
+
+        Returns:
+            str: ``'fast'``, ``'full'`` or ``'none'``.
+
+        Raises:
+            ExportError: If the format does not have it.
+        """
+        if file_format == 'openvino':
+            return self.bias_correction or 'fast'
+        if self.bias_correction in ('fast', 'full'):
+            raise ExportError(
+                f'{file_format} files have no bias correction, but received '
+                f'{self.bias_correction!r}: leave --bias-correction away, or quantise an .xml file'
+            )
+        return 'none'
 
     def method_for(self, file_format: str) -> str:
         """The method of calibration.

@@ -92,7 +92,7 @@ def quantize(
     path, file_format = check_target(out, None, force)
     _check_formats(source, path, file_format)
     backend = 'onnxruntime' if file_format == 'onnx' else file_format
-    options.method_for(file_format)
+    options.method_for(file_format), options.bias_correction_for(file_format)
     before_file = Detector(source, backend)
     spec = before_file.spec
     if spec.precision != 'float32':
@@ -124,7 +124,9 @@ def quantize(
             quantization.search(target, draft, validation, options.max_drop)
         after = measure(target)
         found = quantization.precisions(target)
-        notes = [*validation.notes, *_notes(before, after, options, validation)]
+        warnings = [*_notes(before, after, options, validation)]
+        if len(images.paths) < options.num_images:
+            warnings.append(f'the training set has {len(images.paths)} images, and no more')
         record = dict(
             format='int8, per-channel weights',
             calibration=dict(
@@ -133,7 +135,7 @@ def quantize(
                 method=options.method_for(file_format),
                 seed=options.seed,
             ),
-            bias_correction=options.bias_correction if file_format == 'openvino' else 'none',
+            bias_correction=options.bias_correction_for(file_format),
             searched=options.search,
             float_layers=list(found.float32),
             map=dict(before=round(before, 4), after=round(after, 4)),
@@ -144,8 +146,8 @@ def quantize(
         )
         if file_format == 'openvino':
             record['float_bin_sha256'] = sha256_of(source.with_suffix('.bin'))
-        if notes:
-            record['warnings'] = notes
+        if warnings:
+            record['warnings'] = warnings
         _guard(source, before, after, found, options)
         _set_metadata(
             target,
@@ -155,7 +157,8 @@ def quantize(
         # the file with the name last: without it the others are not looked for
         for part in sorted(target.parent.iterdir(), key=lambda p: p == target):
             os.replace(part, path.parent / part.name)
-    return Quantized(path, record, len(quantization.convolutions), tuple(notes))
+    notes = (*validation.notes, *warnings)
+    return Quantized(path, record, len(quantization.convolutions), notes)
 
 
 _PACKAGES = dict(onnx=('onnx', 'onnxruntime'), openvino=('openvino', 'nncf'))
