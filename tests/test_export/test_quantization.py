@@ -10,6 +10,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from colour_detector import CLASSES, SIDE, write_detector, write_images
 from mmengine.config import Config
 
 from mmdet_mobilenext.checkpoints.convert import sha256_of
@@ -26,8 +27,6 @@ from mmdet_mobilenext.export.quantization import (
 from mmdet_mobilenext.export.quantization.calibration import calibration_images
 from mmdet_mobilenext.export.quantization.validation import Validation
 from mmdet_mobilenext.runtime import Detector, ImageError
-
-from colour_detector import CLASSES, SIDE, write_detector, write_images
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ['backbone.conv1', 'backbone.conv2', 'backbone.dw', 'head.cls_convs.0']
