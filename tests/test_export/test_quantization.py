@@ -156,6 +156,10 @@ def test_layers_that_are_kept_are_in_float(make_file, cfg, tmp_path):
     done = quantize(source, cfg, out, options)
     assert done.record['float_layers'] == NAMES[:2]
     assert done.record['map']['after'] == 100
+    # also one between two that are in int8
+    options = QuantizationOptions(num_images=4, keep_float=['backbone.dw'], allow_drop=True)
+    done = quantize(source, cfg, tmp_path / f'dw{source.suffix}', options)
+    assert done.record['float_layers'] == ['backbone.dw']
     if source.suffix == '.onnx':
         model = onnx.load(out)
         dequantised = {n.output[0] for n in model.graph.node if n.op_type == 'DequantizeLinear'}

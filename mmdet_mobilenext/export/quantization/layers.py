@@ -88,7 +88,13 @@ def onnx_precisions(path: Path, names: list[str]) -> Precisions:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     with tempfile.TemporaryDirectory() as folder:
         options.optimized_model_filepath = str(Path(folder) / 'optimized.onnx')
-        onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+        # as the runtime opens it
+        onnxruntime.InferenceSession(
+            str(path),
+            options,
+            providers=['CPUExecutionProvider'],
+            disabled_optimizers=['WeightBiasQuantization'],
+        )
         nodes = onnx.load(options.optimized_model_filepath).graph.node
     is_integer = {
         node.name: node.op_type == 'QLinearConv'
