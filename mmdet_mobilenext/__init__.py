@@ -5,8 +5,8 @@ Importing the package registers everything with MMDetection::
 
     custom_imports = dict(imports=['mmdet_mobilenext'], allow_failed_imports=False)
 
-Where mmengine is not installed, the package is the runtime alone: ``Detector`` runs exported
-models, without torch and mmcv.
+Where torch, mmengine, mmcv or mmdet is not installed, the package is the runtime alone:
+``Detector`` runs exported models without them.
 """
 
 from importlib.util import find_spec
@@ -15,7 +15,9 @@ from .version import __version__
 
 __all__ = ['Detector', '__version__']  # noqa: F405
 
-if find_spec('mmengine') is not None:
+_MISSING = [name for name in ('torch', 'mmengine', 'mmcv', 'mmdet') if find_spec(name) is None]
+
+if not _MISSING:
     from .registration import *  # noqa: F403
     from .registration import __all__ as _registered
 
@@ -29,9 +31,9 @@ def __getattr__(name: str) -> object:
 
         return Detector
     hint = ''
-    if find_spec('mmengine') is None and not name.startswith('__'):
+    if _MISSING and not name.startswith('__'):
         hint = (
-            ': without mmengine, mmcv, mmdet and torch there is the runtime alone '
-            '(mmdet_mobilenext.runtime); `python3 tools/setup_env.py` installs them'
+            f': without {", ".join(_MISSING)} there is the runtime alone '
+            '(mmdet_mobilenext.runtime); `python3 tools/setup_env.py` installs all'
         )
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}{hint}')

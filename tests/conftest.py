@@ -45,6 +45,26 @@ def _same_every_time():
 
 
 @pytest.fixture(scope='session')
+def small_detector(tmp_path_factory) -> tuple[str, str]:
+    """Config and checkpoint of :func:`small_export.make_detector`, with 3 and 7 images to test."""
+    from small_export import make_detector
+    from small_voc import make_small_voc
+
+    voc = make_small_voc(tmp_path_factory.mktemp('voc'), train=2, val=3, test=7)
+    return make_detector(tmp_path_factory.mktemp('detector'), voc)
+
+
+@pytest.fixture(scope='session')
+def small_onnx(small_detector) -> str:
+    """What was exported of it."""
+    for package in ('onnx', 'onnxscript', 'onnxruntime'):
+        pytest.importorskip(package)
+    from small_export import export_small
+
+    return export_small(small_detector, 'small.onnx')
+
+
+@pytest.fixture(scope='session')
 def root() -> Path:
     """The checkout."""
     return ROOT

@@ -356,7 +356,10 @@ def parse_args(arguments: 'Sequence[str] | None' = None) -> argparse.Namespace:
         help='folder of the environment (default: MMDET_MOBILENEXT_VENV, or .venv in the checkout)',
     )
     parser.add_argument(
-        '--extras', nargs='*', default=[], help='extras of the project to install: tests, dev'
+        '--extras',
+        nargs='*',
+        default=[],
+        help='extras of the project to install: tests, dev, export, demo, web, ...',
     )
     parser.add_argument(
         '--with-cuda',

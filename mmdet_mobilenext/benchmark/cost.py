@@ -223,6 +223,10 @@ def peak_memory_mb() -> float:
     """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
+    return _peak_resident_mb()
+
+
+def _peak_resident_mb() -> float:
     # not getrusage: its maximum is inherited from the process that started this one
     with open('/proc/self/status', encoding='ascii') as file:
         line = next(line for line in file if line.startswith('VmHWM'))
@@ -250,7 +254,7 @@ def measure_memory(spec: Mapping[str, Any]) -> dict[str, Any]:
             'peak resident memory of the process, libraries included, also PyTorch, which the '
             'file does not need'
         )
-        return dict(inference=inference, training=None, how=how)
+        return dict(inference=_peak_resident_mb(), training=None, how=how)
     size = model.data_preprocessor(batches[0], False)['inputs'].shape[-2:]
     batch = train_batch(cfg, size, spec['real_training_data'], spec['num_classes'])
     run = _train_task(cfg, model, batch)

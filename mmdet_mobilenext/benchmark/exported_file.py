@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,8 +22,11 @@ from mmdet_mobilenext.evaluation.exported_detector import ExportedDetector
 from mmdet_mobilenext.runtime import Detector, ModelSpec
 from mmdet_mobilenext.runtime.backends import BACKENDS
 
+from .errors import BenchmarkError
+
 __all__ = [
     'ExportedFile',
+    'check_competitors',
     'exported_cost',
     'load_exported',
     'open_exported',
@@ -106,6 +110,32 @@ class ExportedFile:
         )
 
 
+def check_competitors(paths: Sequence[str], files: Collection[str], seeds: Sequence[int]) -> None:
+    """An exported file is no baseline, and of one training.
+
+    Args:
+        paths (Sequence[str]): Configs and exported files, the baseline first.
+        files (Collection[str]): Those that are exported.
+        seeds (Sequence[int]): Training seeds.
+
+    Raises:
+        BenchmarkError: If the first is a file, or there are files and several seeds.
+
+    Example:
+        >>> check_competitors(['a.py', 'a.onnx'], ['a.onnx'], [0])
+    """
+    if paths[0] in files:
+        raise BenchmarkError(
+            f'{paths[0]} is an exported file, but the first must be a config: its data is what all '
+            'are tested on'
+        )
+    if files and len(seeds) > 1:
+        raise BenchmarkError(
+            f'{", ".join(files)}: an exported file is of one training, and cannot be compared with '
+            f'the seeds {list(seeds)}: compare it with one seed'
+        )
+
+
 def open_exported(path: str | os.PathLike) -> ExportedFile:
     """Look at an exported file.
 
@@ -148,6 +178,10 @@ def weights_digest(path: str | os.PathLike) -> str:
 
     Returns:
         str: SHA-256; of the SHA-256s if there are several files.
+
+    Example:
+        >>> len(weights_digest(__file__))
+        64
     """
     parts = _parts(Path(path)) if is_exported(path) else [Path(path)]
     digests = [file_sha256(str(part)) for part in parts]

@@ -26,7 +26,7 @@ from mmdet_mobilenext.engine.test_exported import is_exported
 from mmdet_mobilenext.engine.train import check_load_from, check_num_classes
 
 from .errors import BenchmarkError
-from .exported_file import ExportedFile, open_exported, test_config
+from .exported_file import ExportedFile, check_competitors, open_exported, test_config
 from .fingerprint import (
     code_fingerprint,
     config_digest,
@@ -169,7 +169,7 @@ def make_plan(
         raise BenchmarkError(f'seeds must be different and not negative, but are {list(seeds)}')
     names = unique_names(configs)
     files = {path: open_exported(path) for path in configs if is_exported(path)}
-    _check_roles(configs, files, seeds)
+    check_competitors(configs, files, seeds)
     order, configs = list(configs), [path for path in configs if path not in files]
     if checkpoints and len(checkpoints) != len(configs) * len(seeds):
         raise BenchmarkError(
@@ -243,22 +243,6 @@ def unique_names(configs: Sequence[str]) -> list[str]:
             name = f'{stem}-{number}'
         names.append(name)
     return names
-
-
-def _check_roles(
-    paths: Sequence[str], files: Mapping[str, ExportedFile], seeds: Sequence[int]
-) -> None:
-    """An exported file is no baseline, and one training."""
-    if paths[0] in files:
-        raise BenchmarkError(
-            f'{paths[0]} is an exported file, but the first must be a config: its data is what all '
-            'are tested on'
-        )
-    if files and len(seeds) > 1:
-        raise BenchmarkError(
-            f'{", ".join(files)}: an exported file is of one training, and cannot be compared with '
-            f'the seeds {list(seeds)}: compare it with one seed'
-        )
 
 
 def _make_data(cfg: Config) -> None:

@@ -74,6 +74,9 @@ def check_outputs(cfg: Config, out: str | None, show_dir: str | None) -> None:
     Raises:
         OptionError: For an ``out`` that is no pickle file, or ``show_dir`` without a
             ``PictureHook``.
+
+    Example:
+        >>> check_outputs(Config(), 'found.pkl', None)
     """
     if out is not None and not out.endswith(('.pkl', '.pickle')):
         raise OptionError(f'--out must be a .pkl or .pickle file, but received {out!r}')

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from mmdet.models.utils import samplelist_boxtype2tensor
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import scale_boxes
@@ -83,6 +84,8 @@ class ExportedDetector(BaseModel):
         """
         if mode != 'predict':
             raise RuntimeError(f'an exported file cannot be run with mode={mode!r}, only tested')
+        # of the ground truth, as mmdet's DetDataPreprocessor does it
+        samplelist_boxtype2tensor(data_samples)
         images = torch.stack(tuple(inputs)).permute(0, 2, 3, 1).cpu().numpy()
         if self.detector.spec.color == 'rgb':
             images = images[..., ::-1]

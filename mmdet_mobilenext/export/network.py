@@ -8,6 +8,7 @@ import copy
 import torch
 from mmcv.cnn.utils import fuse_conv_bn
 from mmdet.models import DetDataPreprocessor, SingleStageDetector, SSDHead
+from mmdet.models.task_modules import DeltaXYWHBBoxCoder
 from torch import Tensor, nn
 
 from .errors import ExportError
@@ -89,6 +90,7 @@ class DeployableDetector(nn.Module):
         priors = head.prior_generator.grid_priors(sizes, device='cpu')
         self.level_priors = tuple(map(len, priors))
         self.register_buffer('priors', torch.cat(priors).float())
+        self.register_buffer('border', torch.tensor([*self.size, *self.size]).float())
         self._fold_normalization(preprocessor, example)
 
     def _fold_normalization(self, preprocessor: nn.Module, example: Tensor) -> None:
@@ -167,13 +169,17 @@ class DeployableDetector(nn.Module):
         return self._decode(self._flat(bbox_preds, 4)), scores
 
     def _decode(self, offsets: Tensor) -> Tensor:
-        num_images = offsets.shape[0]
+        num_images, coder = offsets.shape[0], self.head.bbox_coder
+        # the coder clips with slices of step 2 in place, which ncnn does not have
+        clips = isinstance(coder, DeltaXYWHBBoxCoder) and coder.clip_border
         # of all images as if of one, which is what the coders take without a detour
-        boxes = self.head.bbox_coder.decode(
+        boxes = coder.decode(
             self.priors.repeat(num_images, 1),
             offsets.reshape(-1, 4),
-            max_shape=(self.size[1], self.size[0]),
+            max_shape=None if clips else (self.size[1], self.size[0]),
         )
+        if clips:
+            boxes = torch.minimum(boxes.clamp(min=0), self.border)
         return boxes.reshape(num_images, -1, 4)
 
     @staticmethod

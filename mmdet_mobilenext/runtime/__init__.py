@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exported detectors without PyTorch: ``Detector('model.onnx')('image.jpg')``.
 
-Needs numpy, OpenCV, Pillow and one of ONNX Runtime, OpenVINO or ncnn, and imports none of the three
-before a model is opened.
+Needs numpy, OpenCV and one of ONNX Runtime, OpenVINO or ncnn, and imports none of the three before
+a model is opened.
 """
 
 from .detections import Detections

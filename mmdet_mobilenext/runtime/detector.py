@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detection with exported models: numpy, OpenCV, Pillow and one runtime, no PyTorch."""
+"""Detection with exported models: numpy, OpenCV and one runtime, no PyTorch."""
 
 from __future__ import annotations
 

@@ -3,26 +3,33 @@
 
 from __future__ import annotations
 
-import io
 import os
-import warnings
-from pathlib import Path
+import stat
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from .errors import ImageError
+from .image_headers import FORMATS, read_header, still_png
 
-__all__ = ['FORMATS', 'IMAGE_SUFFIXES', 'MAX_BYTES', 'MAX_PIXELS', 'check_array', 'read_image']
+__all__ = [
+    'FORMATS',
+    'IMAGE_SUFFIXES',
+    'MAX_BYTES',
+    'MAX_PIXELS',
+    'MAX_SCANS',
+    'check_array',
+    'read_image',
+]
 
-FORMATS = ('BMP', 'JPEG', 'MPO', 'PNG', 'TIFF', 'WEBP')
-"""Formats that are read, by Pillow's names."""
-IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.mpo', '.png', '.tif', '.tiff', '.webp')
 MAX_PIXELS = 50_000_000
-"""Most pixels of an image; 150 MB when decoded."""
+"""Most pixels of an image: 150 MB when decoded, and up to 520 MB meanwhile."""
 MAX_BYTES = 200_000_000
 """Most bytes of a file."""
+MAX_SCANS = 100
+"""Most scans of a JPEG; progressive ones have 10 or so. Each goes over all pixels once more, which
+a file may ask for with 50 bytes."""
 
 
 def read_image(
@@ -31,7 +38,7 @@ def read_image(
     """Read an image as MMDetection's ``LoadImageFromFile`` does, by OpenCV, with EXIF orientation.
 
     The size is taken from the header before anything is decoded, so a small file that would fill
-    the memory (a decompression bomb) is refused.
+    the memory (a decompression bomb) is refused. Of several pictures in a file the first is read.
 
     Args:
         source (str | PathLike | bytes): File, or content of a file.
@@ -56,20 +63,31 @@ def read_image(
 that are allowed (max_pixels)
     """
     name, data = _content(source, max_bytes)
-    width, height = _header(name, data)
-    if width * height > max_pixels:
+    header = read_header(data, name)
+    size = header.width, header.height
+    if max(size[0] * size[1], header.unit) > max_pixels:
+        what = f'{size[0]}x{size[1]} pixels'
+        if size[0] * size[1] <= max_pixels:
+            what = f'tiles of {header.unit:,} pixels'
         raise ImageError(
-            f'{name} has {width}x{height} pixels, more than the {max_pixels:,} that are allowed '
-            '(max_pixels)'
+            f'{name} has {what}, more than the {max_pixels:,} that are allowed (max_pixels)'
         )
+    if header.scans > MAX_SCANS:
+        raise ImageError(
+            f'{name} is a JPEG of {header.scans:,} scans, more than the {MAX_SCANS} that are read'
+        )
+    if header.kind == 'PNG':
+        data = still_png(data, name)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise ImageError(f'{name} cannot be decoded: {error.err or error}') from error
     if image is None:
-        raise ImageError(f'{name} cannot be decoded: it is damaged')
-    if image.shape[0] * image.shape[1] > max_pixels:  # where both libraries read another header
-        raise ImageError(f'{name} has {image.shape[1]}x{image.shape[0]} pixels, not what it says')
+        raise ImageError(f'{name} cannot be decoded: it is damaged, or of a rare kind')
+    if image.shape[:2] not in (size, size[::-1]):  # the EXIF orientation may have turned it
+        raise ImageError(
+            f'{name} has {image.shape[1]}x{image.shape[0]} pixels, but says {size[0]}x{size[1]}'
+        )
     return image
 
 
@@ -98,42 +116,22 @@ def _content(source: str | os.PathLike | bytes, max_bytes: int) -> tuple[str, by
         name, data = 'the image', bytes(source)
         size = len(data)
     else:
-        name, path = str(source), Path(source)
-        if path.is_dir():
+        name = os.fspath(source)
+        try:
+            found = os.stat(source)
+        except ValueError as error:  # a NUL in it
+            raise ImageError(f'{name!r} is no path of a file: {error}') from error
+        if stat.S_ISDIR(found.st_mode):
             raise ImageError(f'{name} is a folder, not an image')
-        if path.exists() and not path.is_file():  # a pipe or a device might never end
+        if not stat.S_ISREG(found.st_mode):  # a pipe or a device might never end
             raise ImageError(f'{name} is no regular file')
-        size, data = path.stat().st_size, b''
+        with open(source, 'rb') as file:
+            data = file.read(max_bytes + 1)
+        size = max(found.st_size, len(data))
     if size > max_bytes:
         raise ImageError(
             f'{name} has {size:,} bytes, more than the {max_bytes:,} that are allowed (max_bytes)'
         )
-    if not isinstance(source, (bytes, bytearray, memoryview)):
-        data = path.read_bytes()
     if not data:
         raise ImageError(f'{name} is empty')
     return name, data
-
-
-def _header(name: str, data: bytes) -> tuple[int, int]:
-    """Width and height without decoding."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of Pillow, on sizes that are checked here
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                kind, size = image.format, image.size
-    except Image.DecompressionBombError as error:
-        raise ImageError(f'{name} is too large to be decoded safely: {error}') from error
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            f'{name} is no image of a known format ({", ".join(FORMATS)}), or its header is damaged'
-        ) from error
-    except Exception as error:  # Pillow's plugins raise what they like on damaged headers
-        raise ImageError(
-            f'{name} has a damaged header ({type(error).__name__}: {error})'
-        ) from error
-    # OpenCV fills the rest of a truncated JPEG with grey and says nothing. Entropy-coded data
-    # cannot hold either marker, so behind the start of the last scan its end must come.
-    if kind in ('JPEG', 'MPO') and data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda'):
-        raise ImageError(f'{name} is truncated: the end of the JPEG is missing')
-    return size

@@ -63,6 +63,28 @@ def applies(needed, extras: Iterable[str] = ()) -> bool:
     )
 
 
+def wanted_by(extras: Iterable[str], offered: dict) -> list:
+    """Return the requirements of extras; in place of other extras of the project, theirs.
+
+    Args:
+        extras (Iterable[str]): Names of extras.
+        offered (dict[str, list[str]]): Requirements of all extras of the project.
+
+    Returns:
+        list[Requirement]: Without the project itself.
+
+    Example:
+        >>> offered = {'demo': ['av>=14'], 'tests': ['pytest', f'{PROJECT}[demo]']}
+        >>> [str(needed) for needed in wanted_by(['tests'], offered)]
+        ['pytest', 'av>=14']
+    """
+    found = []
+    for needed in (requirement(line) for extra in extras for line in offered[extra]):
+        own = normalised(needed.name) == PROJECT
+        found += wanted_by(sorted(needed.extras), offered) if own else [needed]
+    return found
+
+
 def find_problem(needed) -> 'str | None':
     """Say what keeps the installed distribution from meeting a requirement.
 
@@ -163,7 +185,7 @@ def probe(extras: Sequence[str]) -> dict:
 
     lines = parse_requirements((ROOT / 'requirements.txt').read_text(encoding='utf-8'))
     pinned = [needed for needed in map(requirement, lines) if applies(needed)]
-    added = [requirement(line) for extra in extras for line in offered[extra]]
+    added = wanted_by(extras, offered)
     group_of = {normalised(requirement(line).name): 'tools' for line in BUILD_TOOLS}
     group_of.update(dict.fromkeys(LEFT_OUT, 'no_deps'), **{'torch': 'torch', 'onedl-mmcv': 'mmcv'})
     groups = ('tools', 'torch', 'packages', 'no_deps', 'mmcv', 'project')

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that are written beside their place and renamed when they are complete."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import uuid
+from pathlib import Path
+
+__all__ = ['UnfinishedFile', 'remove_leftovers']
+
+# Without the file's own name, which may be as long as a name can be.
+_NAME = re.compile(r'\.(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]{32}\.tmp')
+
+
+class UnfinishedFile:
+    """A name to write to, which takes the place of ``path`` in one step.
+
+    Args:
+        path (str | os.PathLike): The file to be. Missing folders are made.
+
+    Attributes:
+        path (Path): The file to be.
+        name (Path): What to write, in the same folder.
+
+    Example:
+        >>> import tempfile
+        >>> file = UnfinishedFile(Path(tempfile.mkdtemp()) / 'a.txt')
+        >>> _ = file.name.write_text('complete')
+        >>> file.path.exists()
+        False
+        >>> file.finish()
+        >>> file.path.read_text()
+        'complete'
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        name = f'.{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}.tmp'
+        self.name = self.path.parent / name
+
+    def finish(self) -> None:
+        """Put the file in place."""
+        os.replace(self.name, self.path)
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        self.name.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | os.PathLike) -> None:
+    """Remove what killed processes of this machine left unfinished in a folder.
+
+    Args:
+        folder (str | os.PathLike): May be missing.
+    """
+    for path in Path(folder).glob('.*.tmp'):
+        match = _NAME.fullmatch(path.name)
+        if match and match['host'] == socket.gethostname() and not _runs(int(match['pid'])):
+            path.unlink(missing_ok=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
