@@ -71,6 +71,7 @@ def add_metadata(path: Path, spec: ModelSpec) -> None:
     onnx.helper.set_model_props(model, {**entries, KEY: spec.to_json()})
     model.producer_name = 'mmdet_mobilenext'
     _drop_paths(model.graph.node)
+    _name_convolutions(model.graph.node)
     onnx.save(model, path)
 
 
@@ -78,6 +79,19 @@ def _drop_paths(nodes: Sequence) -> None:
     """Remove stack traces, which hold paths of the machine that exported."""
     for node in nodes:
         del node.metadata_props[:]
+
+
+def _name_convolutions(nodes: Sequence) -> None:
+    """Name convolutions as their modules, which is what people know them by."""
+    taken = {node.name for node in nodes}
+    for node in nodes:
+        if node.op_type == 'Conv' and node.input[1].endswith('.weight'):
+            name = node.input[1].removesuffix('.weight')
+            while name.startswith('network.'):
+                name = name.removeprefix('network.')
+            if name not in taken:  # a head that several levels share
+                node.name = name
+                taken.add(name)
 
 
 @contextmanager

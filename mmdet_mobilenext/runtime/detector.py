@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from .backends import choose_backend, open_model
+from .backends import Backend, choose_backend, open_model
 from .detections import Detections
 from .errors import ImageError, ModelFileError
 from .images import MAX_PIXELS, check_array, read_image
@@ -29,8 +29,8 @@ class Detector:
 
     Args:
         path (str | PathLike): ``.onnx``, ``.xml`` of OpenVINO or ``.param`` of ncnn.
-        backend (str, optional): ``'onnxruntime'``, ``'openvino'`` or ``'ncnn'``. Defaults to the
-            one that the file's suffix stands for.
+        backend (str | Backend, optional): ``'onnxruntime'``, ``'openvino'`` or ``'ncnn'``, or a
+            model that is loaded already. Defaults to the one that the file's suffix stands for.
         threads (int, optional): CPU threads of a run. Defaults to the cores this process may use.
         score_thr (float, optional): Detections have a larger score. Defaults to that of the
             file, which is what the metric wants (0.01 or so) and far below what people want to see
@@ -53,7 +53,7 @@ class Detector:
     def __init__(
         self,
         path: str | os.PathLike,
-        backend: str | None = None,
+        backend: str | Backend | None = None,
         threads: int | None = None,
         score_thr: float | None = None,
         max_pixels: int = MAX_PIXELS,
@@ -63,8 +63,12 @@ class Detector:
         if threads < 1:
             raise ValueError(f'threads must be at least 1, but received {threads}')
         self.path, self.threads, self.max_pixels = os.fspath(path), threads, max_pixels
-        self.backend = choose_backend(path, backend)
-        self._backend = open_model(path, self.backend, threads)
+        if backend is None or isinstance(backend, str):
+            self.backend = choose_backend(path, backend)
+            backend = open_model(path, self.backend, threads)
+        else:
+            self.backend = type(backend).__name__
+        self._backend = backend
         self.score_thr = self.spec.score_thr if score_thr is None else score_thr
         if not self.spec.score_thr <= self.score_thr <= 1:
             raise ValueError(

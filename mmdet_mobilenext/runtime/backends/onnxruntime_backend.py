@@ -25,7 +25,11 @@ class _OnnxRuntime:
         options.add_session_config_entry('session.force_spinning_stop', '1')
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=['CPUExecutionProvider']
+                str(path),
+                options,
+                providers=['CPUExecutionProvider'],
+                # it would quantise convolutions that a file keeps in float, and per tensor
+                disabled_optimizers=['WeightBiasQuantization'],
             )
             metadata = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # a class for each status code, with nothing in common
