@@ -100,7 +100,9 @@ def find_inputs(names: Sequence[str]) -> Inputs:
                 continue
             seen.add(real)
             if file.suffix.lower() in IMAGE_SUFFIXES:
-                found.images.append((file, relative))
+                # OpenCV writes no MPO, which is a JPEG with more pictures behind it.
+                is_mpo = file.suffix.lower() == '.mpo'
+                found.images.append((file, relative.with_suffix('.jpg') if is_mpo else relative))
             else:
                 found.videos.append((video_source(file), relative.with_suffix('.mp4')))
     if missing:

@@ -23,7 +23,10 @@ class _Records:
 
     def __init__(self, path: str | os.PathLike) -> None:
         self._unfinished = UnfinishedFile(path)
-        self._file = open(self._unfinished.name, 'w', encoding='utf-8', newline='')
+        # Names that are no valid Unicode are written as escapes, which JSON knows as well.
+        self._file = open(
+            self._unfinished.name, 'w', encoding='utf-8', errors='backslashreplace', newline=''
+        )
 
     def close(self) -> None:
         """Finish the file and put it in place."""
@@ -89,8 +92,7 @@ class JsonRecords(_Records):
         if not (self._first or self._lines):
             self._file.write(',\n')
         self._first = False
-        # Names that are no valid Unicode are written as escapes.
-        text = json.dumps(entry, ensure_ascii=not file.isprintable())
+        text = json.dumps(entry, ensure_ascii=False)
         self._file.write(text + ('\n' if self._lines else ''))
 
     def close(self) -> None:
@@ -135,7 +137,6 @@ class CsvRecords(_Records):
             frame (int | None): Number of the frame. Default: None.
             time (float | None): Its time in seconds. Default: None.
         """
-        file = file.encode('utf-8', 'backslashreplace').decode()
         when = '' if time is None else round(time, 6)
         for record in found.records():
             self._rows.writerow(

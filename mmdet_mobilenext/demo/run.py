@@ -275,11 +275,11 @@ def _select(found: Detections, keep: np.ndarray) -> Detections:
 
 
 def _write_image(path: Path, image: np.ndarray) -> None:
-    encoded = cv2.imencode(path.suffix.lower(), image)[1]
-    unfinished = UnfinishedFile(path)
     try:
-        unfinished.name.write_bytes(encoded.tobytes())
-        unfinished.finish()
-    except BaseException:
-        unfinished.discard()
-        raise
+        is_encoded, data = cv2.imencode(path.suffix.lower(), image)
+    except cv2.error as error:
+        raise DemoError(f'{path} cannot be encoded: {error.err or error}') from error
+    if not is_encoded:  # WebP ends at 16383 pixels
+        height, width = image.shape[:2]
+        raise DemoError(f'{path} cannot be encoded: {path.suffix} takes no {width}x{height} pixels')
+    UnfinishedFile.write(path, data.tobytes())

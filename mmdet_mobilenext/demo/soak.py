@@ -122,9 +122,8 @@ def soak(
     ended = stop.name or ('time' if time.monotonic() >= end else 'end of the video')
     verdict = dict(ended=ended, video=os.path.basename(video), minutes_asked=minutes)
     verdict |= verdict_of(rows, 60 * warm_up, max_slope) | dict(reports=problems)
-    file = UnfinishedFile(out_dir / 'verdict.json')
-    file.name.write_text(json.dumps(verdict, indent=2) + '\n')
-    file.finish()
+    content = json.dumps(verdict, indent=2) + '\n'
+    UnfinishedFile.write(out_dir / 'verdict.json', content.encode())
     return verdict
 
 

@@ -42,6 +42,22 @@ class UnfinishedFile:
         name = f'.{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}.tmp'
         self.name = self.path.parent / name
 
+    @classmethod
+    def write(cls, path: str | os.PathLike, content: bytes) -> None:
+        """Write a file, whole or not at all.
+
+        Args:
+            path (str | os.PathLike): The file to be.
+            content (bytes): All of it.
+        """
+        unfinished = cls(path)
+        try:
+            unfinished.name.write_bytes(content)
+            unfinished.finish()
+        except BaseException:
+            unfinished.discard()
+            raise
+
     def finish(self) -> None:
         """Put the file in place."""
         os.replace(self.name, self.path)

@@ -90,6 +90,8 @@ def video_source(text: str | os.PathLike) -> VideoSource:
         >>> source = video_source('rtsp://admin:secret@10.0.0.2/live')
         >>> source.name, source.live
         ('rtsp://10.0.0.2/live', True)
+        >>> video_source('rtsp://admin:p@ss@10.0.0.2/live').name
+        'rtsp://10.0.0.2/live'
         >>> video_source('0').address
         '/dev/video0'
     """
@@ -107,7 +109,7 @@ def video_source(text: str | os.PathLike) -> VideoSource:
         device = text if text.startswith('/dev/') else f'/dev/video{int(text)}'
         return VideoSource(device, device, 'camera', format='v4l2', live=True)
     scheme = urlsplit(text).scheme.lower()
-    name = re.sub(r'(?<=://)[^/@]*@', '', text)
+    name = re.sub(r'(?<=://)[^/?#]*@', '', text)  # to the last @, which a password may have, too
     # Over UDP, packets that are lost damage frames; cameras in a house seldom need its speed.
     options = {'rtsp_transport': 'tcp'} if scheme.startswith('rtsp') else {}
     return VideoSource(name, text, 'url', options=options, live=scheme in _LIVE_SCHEMES)

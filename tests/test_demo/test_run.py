@@ -21,6 +21,7 @@ from mmdet_mobilenext.demo.records import CsvRecords, JsonRecords
 from mmdet_mobilenext.demo.run import Demo
 from mmdet_mobilenext.demo.unfinished import remove_leftovers
 from mmdet_mobilenext.demo.video_reader import VideoReader
+from mmdet_mobilenext.runtime.images import IMAGE_SUFFIXES
 
 
 @pytest.fixture
@@ -173,6 +174,37 @@ def test_images_without_objects_are_written_as_they_are(folder):
     start(folder, score_thr=0.95, inputs=[folder / 'b.png'])
     same = cv2.imread(str(folder / 'b.png')) == cv2.imread(str(folder.parent / 'out/b.png'))
     assert same.all()
+
+
+@pytest.mark.parametrize('suffix', IMAGE_SUFFIXES)
+def test_every_kind_of_image_is_written(folder, suffix):
+    image = (folder / f'of_any_kind{suffix}').absolute()
+    image.write_bytes((folder / 'a.jpg').read_bytes())
+    assert start(folder, inputs=[image])[0].images == 1
+    (drawn,) = (folder.parent / 'out').iterdir()
+    assert cv2.imread(str(drawn)).shape == cv2.imread(str(folder / 'a.jpg')).shape
+    assert drawn.suffix == suffix or suffix == '.mpo'
+
+
+def test_what_a_format_cannot_hold_is_told(folder):
+    wide = np.zeros((1, 20_000, 3), np.uint8)
+    (folder / 'wide.webp').write_bytes(cv2.imencode('.png', wide)[1].tobytes())
+    with pytest.raises(DemoError, match=r'wide\.webp cannot be encoded'):
+        start(folder, inputs=[folder / 'wide.webp'])
+    assert not files_below(folder.parent / 'out')
+
+
+def test_names_that_are_no_unicode_are_escaped(folder):
+    name = b'\xff.jpg'.decode('utf-8', 'surrogateescape')
+    detector = FakeDetector()
+    detector.classes = ('\ud800', *CLASSES[1:])
+    (folder / name).write_bytes((folder / 'a.jpg').read_bytes())
+    files = dict(json_file=folder.parent / 'o.json', csv_file=folder.parent / 'o.csv')
+    start(folder, detector, inputs=[folder / name], draw=False, **files)
+    content = json.loads((folder.parent / 'o.json').read_text(encoding='utf-8'))
+    assert content['images'][0]['file'] == str(folder / name)
+    assert content['classes'] == list(detector.classes)
+    assert r'\udcff.jpg' in (folder.parent / 'o.csv').read_text(encoding='utf-8')
 
 
 def test_nothing_readable_is_a_failure(folder):
