@@ -280,12 +280,21 @@ def write(ready: Deployable, path: Path, file_format: str) -> Path:
 
                 write_openvino(onnx_path, ready.spec, target)
                 onnx_path.unlink()
-        backend = 'onnxruntime' if file_format == 'onnx' else file_format
-        check_export(target, backend, ready.network, ready.chosen)
-        parts = sorted(Path(folder).iterdir(), key=lambda p: p == target)
-        # the file with the name last, and none of before: an old one with new weights would run
-        if len(parts) > 1:
-            path.unlink(missing_ok=True)
-        for part in parts:
-            os.replace(part, path.parent / part.name)
+        check_export(target, ready.network, ready.chosen)
+        put_in_place(target, path)
     return path
+
+
+def put_in_place(written: Path, path: Path) -> None:
+    """Move a file and those beside it to their places, so that a kill leaves no mixed model.
+
+    Args:
+        written (Path): The file, in a folder with its companions alone.
+        path (Path): Where it goes, in the same file system.
+    """
+    parts = sorted(written.parent.iterdir(), key=lambda p: p == written)
+    # the file with the name last, and none of before: an old one with new weights would run
+    if len(parts) > 1:
+        path.unlink(missing_ok=True)
+    for part in parts:
+        os.replace(part, path.parent / part.name)

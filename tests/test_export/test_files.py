@@ -272,10 +272,25 @@ def test_a_file_that_finds_something_else_is_not_written(ready, tmp_path, monkey
             bias -= 3
 
     monkeypatch.setattr(module, 'write_onnx', write_other)
-    with pytest.raises(ExportError, match='something else than PyTorch'):
+    with pytest.raises(ExportError, match='the file has no detection of class'):
         write(ready, tmp_path / 'a.onnx', 'onnx')
     assert os.listdir(tmp_path) == ['a.onnx']
     assert (tmp_path / 'a.onnx').read_bytes() == b'before'
+
+
+def test_a_file_that_finds_too_much_is_not_written(ready, tmp_path, monkeypatch):
+    import mmdet_mobilenext.export.onnx_file as module
+
+    honest = module.write_onnx
+
+    def without_nms(network, images, spec, path):
+        network.options = (network.options[0], 1.0, network.options[2])
+        honest(network, images, spec, path)
+
+    monkeypatch.setattr(module, 'write_onnx', without_nms)
+    with pytest.raises(ExportError, match='PyTorch has no detection of class'):
+        write(ready, tmp_path / 'a.onnx', 'onnx')
+    assert not os.listdir(tmp_path)
 
 
 def test_a_full_disk_leaves_what_was_there(ready, onnx_file, tmp_path, monkeypatch):

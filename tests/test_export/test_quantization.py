@@ -273,7 +273,7 @@ def test_empty_missing_and_damaged_calibration_sets(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'options', [dict(num_images=0), dict(max_drop=-1), dict(bias_correction='some')]
+    'options', [dict(num_images=0), dict(max_drop=-1), dict(seed=-1), dict(bias_correction='some')]
 )
 def test_options_that_cannot_be(options):
     with pytest.raises(ExportError, match='but received'):

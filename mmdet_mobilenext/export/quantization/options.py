@@ -69,6 +69,8 @@ at least 1, but received 0
                 f'bias correction must be one of {BIAS_CORRECTIONS}, but received '
                 f'{self.bias_correction!r}'
             )
+        if self.seed < 0:
+            raise ExportError(f'the seed must be at least 0, but received {self.seed}')
         if not 0 <= self.max_drop <= 100:
             raise ExportError(
                 f'the largest loss must be 0..100 points of mAP, but received {self.max_drop}'

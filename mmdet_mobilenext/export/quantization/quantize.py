@@ -17,7 +17,7 @@ from mmdet_mobilenext.checkpoints.convert import sha256_of
 from mmdet_mobilenext.runtime import Detector, ModelSpec
 
 from ..errors import ExportError
-from ..export import check_target
+from ..export import check_target, put_in_place
 from .calibration import calibration_images
 from .errors import AccuracyDropError
 from .layers import Precisions
@@ -91,9 +91,8 @@ def quantize(
     source = Path(model)
     path, file_format = check_target(out, None, force)
     _check_formats(source, path, file_format)
-    backend = 'onnxruntime' if file_format == 'onnx' else file_format
     options.method_for(file_format), options.bias_correction_for(file_format)
-    before_file = Detector(source, backend)
+    before_file = Detector(source)
     spec = before_file.spec
     if spec.precision != 'float32':
         raise ExportError(f'{source} is {spec.precision} already: give the file in float')
@@ -112,7 +111,7 @@ def quantize(
         quantization = _quantization(file_format)(source, work, images, options)
 
         def measure(file: Path) -> float:
-            return validation(Detector(file, backend, validation.threads))
+            return validation(Detector(file, threads=validation.threads))
 
         before = measure(source)
         draft = replace(spec, precision='int8')
@@ -124,7 +123,7 @@ def quantize(
             quantization.search(target, draft, validation, options.max_drop)
         after = measure(target)
         found = quantization.precisions(target)
-        warnings = [*_notes(before, after, options, validation)]
+        warnings = list(_notes(before, after, options, validation))
         if len(images.paths) < options.num_images:
             warnings.append(f'the training set has {len(images.paths)} images, and no more')
         record = dict(
@@ -154,9 +153,7 @@ def quantize(
             replace(draft, provenance={**spec.provenance, 'quantization': record}),
             file_format,
         )
-        # the file with the name last: without it the others are not looked for
-        for part in sorted(target.parent.iterdir(), key=lambda p: p == target):
-            os.replace(part, path.parent / part.name)
+        put_in_place(target, path)
     notes = (*validation.notes, *warnings)
     return Quantized(path, record, len(quantization.convolutions), notes)
 
