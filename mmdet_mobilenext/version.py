@@ -1,7 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Version of the project, and which versions it works with."""
 
-__all__ = ['REQUIRED_VERSIONS', '__version__', 'check_mmcv_ops', 'check_versions']
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+
+__all__ = [
+    'REQUIRED_VERSIONS',
+    '__version__',
+    'check_mmcv_ops',
+    'check_versions',
+    'installed_versions',
+]
 
 __version__ = '0.1.0'
 
@@ -11,6 +20,28 @@ REQUIRED_VERSIONS: dict[str, tuple[str, str]] = {
     'mmengine': ('0.10.5', '1.0.0'),
     'mmdet': ('3.3.0', '4.0.0'),
 }
+
+
+def installed_versions(names: Iterable[str]) -> dict[str, str]:
+    """Versions of packages.
+
+    Args:
+        names (Iterable[str]): Of distributions.
+
+    Returns:
+        dict[str, str]: By name, of those that are installed.
+
+    Example:
+        >>> list(installed_versions(['numpy', 'no_such_package']))
+        ['numpy']
+    """
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def check_versions(found: dict[str, str]) -> None:
@@ -30,10 +61,10 @@ def check_versions(found: dict[str, str]) -> None:
     from mmengine.utils import digit_version
 
     for name, (low, high) in REQUIRED_VERSIONS.items():
-        version = found[name]
-        if not digit_version(low) <= digit_version(version) < digit_version(high):
+        if not digit_version(low) <= digit_version(found[name]) < digit_version(high):
             raise ImportError(
-                f'mmdet_mobilenext needs {name} >= {low} and < {high}, but found {name} {version}: '
+                f'mmdet_mobilenext needs {name} >= {low} and < {high}, but found {name} '
+                f'{found[name]}: '
                 'install the versions in requirements.txt (`python3 tools/setup_env.py` does)'
             )
 

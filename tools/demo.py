@@ -35,8 +35,12 @@ def parse_args() -> argparse.Namespace:
     add('--batch-size', type=int, default=1, help='images at once (default: %(default)s)')
     add('--realtime', action='store_true', help='read files at their pace, drop late frames')
     add('--max-frames', type=int, help='frames to detect in of each video or stream')
-    add('--threads', type=int, help='CPU threads')
-    add('--backend', help='onnxruntime, openvino or ncnn (default: by the file)')
+    add('--threads', type=int, help='CPU threads of the detector (default: the cores there are)')
+    add(
+        '--backend',
+        choices=['onnxruntime', 'openvino', 'ncnn'],
+        help='what runs an exported file; by default its suffix tells',
+    )
     add('--device', default='cpu', help='of a checkpoint, such as cuda:0 (default: %(default)s)')
     args = parser.parse_args()
     if args.config and args.backend:

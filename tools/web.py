@@ -25,7 +25,11 @@ def parse_args() -> argparse.Namespace:
         help='address to listen on (default: %(default)s, which only this machine reaches)',
     )
     parser.add_argument('--port', type=int, default=7860, help='default: %(default)s')
-    parser.add_argument('--backend', help='onnxruntime, openvino or ncnn (default: by the file)')
+    parser.add_argument(
+        '--backend',
+        choices=['onnxruntime', 'openvino', 'ncnn'],
+        help='what runs an exported file; by default its suffix tells',
+    )
     parser.add_argument('--threads', type=int, help='CPU threads (default: the cores there are)')
     args = parser.parse_args()
     if not args.models and not args.checkpoint:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmdet_mobilenext.engine.processes import is_other_process
+from mmdet_mobilenext.processes import is_other_process
 
 __all__ = ['work_folder']
 

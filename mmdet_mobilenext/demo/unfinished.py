@@ -9,6 +9,8 @@ import socket
 import uuid
 from pathlib import Path
 
+from mmdet_mobilenext.processes import is_other_process
+
 __all__ = ['UnfinishedFile', 'remove_leftovers']
 
 # Without the file's own name, which may be as long as a name can be.
@@ -75,15 +77,8 @@ def remove_leftovers(folder: str | os.PathLike) -> None:
     """
     for path in Path(folder).glob('.*.tmp'):
         match = _NAME.fullmatch(path.name)
-        if match and match['host'] == socket.gethostname() and not _runs(int(match['pid'])):
+        if not match or match['host'] != socket.gethostname():
+            continue
+        pid = int(match['pid'])
+        if pid != os.getpid() and not is_other_process(pid):  # other threads may be writing
             path.unlink(missing_ok=True)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)  # sends nothing
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True

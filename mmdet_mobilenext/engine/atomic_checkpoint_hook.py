@@ -27,8 +27,9 @@ from mmengine.logging import print_log
 from mmengine.registry import HOOKS
 from mmengine.runner import CheckpointLoader, Runner
 
+from mmdet_mobilenext.processes import is_other_process
+
 from .non_finite_loss_hook import NonFiniteLossError
-from .processes import is_other_process
 
 LAST_CHECKPOINT = 'last_checkpoint'
 """File in the work directory that holds the path of the newest checkpoint."""

@@ -16,6 +16,7 @@ from mmengine.runner import CheckpointLoader, load_checkpoint
 from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.engine.model_checks import build_model, check_weights
 from mmdet_mobilenext.engine.train import check_load_from
+from mmdet_mobilenext.runtime.backends import model_files
 from mmdet_mobilenext.runtime.spec import COLORS, ModelSpec
 
 from .errors import ExportError
@@ -35,8 +36,6 @@ __all__ = ['FORMATS', 'Deployable', 'deployable', 'export']
 
 FORMATS = {'onnx': '.onnx', 'openvino': '.xml', 'ncnn': '.param'}
 """Formats and the suffixes of their files."""
-COMPANIONS = {'onnx': (), 'openvino': ('.bin',), 'ncnn': ('.bin', '.json')}
-"""Suffixes of the files beside that one."""
 PACKAGES = {
     'onnx': ('onnx', 'onnxscript', 'onnxruntime'),
     'openvino': ('onnx', 'onnxscript', 'openvino'),
@@ -216,7 +215,7 @@ def check_target(out: str | os.PathLike, file_format: str | None, force: bool) -
         )
     suffix = FORMATS[wanted]
     path = path.with_suffix(suffix) if found else Path(f'{path}{suffix}')
-    for file in (path, *map(path.with_suffix, COMPANIONS[wanted])):
+    for file in model_files(path):
         if file.is_dir():
             raise FileExistsError(f'{file} is a folder: give another name')
         if file.exists() and not force:

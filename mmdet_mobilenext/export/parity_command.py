@@ -21,7 +21,8 @@ from mmdet_mobilenext.benchmark.speed.lineup import be_quiet
 from mmdet_mobilenext.benchmark.speed.report import describe_machine, versions
 from mmdet_mobilenext.checkpoints.convert import sha256_of
 from mmdet_mobilenext.engine.config import load_config
-from mmdet_mobilenext.runtime.backends import BACKENDS
+from mmdet_mobilenext.runtime.backends import BACKENDS, split_backend
+from mmdet_mobilenext.version import installed_versions
 
 from .errors import ExportError
 from .parity import (
@@ -33,24 +34,7 @@ from .parity import (
     compare_files,
 )
 
-__all__ = ['parity_table', 'run', 'split_backend', 'verdict']
-
-
-def split_backend(text: str) -> tuple[str, str | None]:
-    """A file of the command line, and its backend.
-
-    Args:
-        text (str): ``FILE`` or ``FILE=BACKEND``.
-
-    Returns:
-        tuple[str, str | None]: None is the backend that the suffix stands for.
-
-    Example:
-        >>> split_backend('a.onnx=openvino'), split_backend('a=b.xml')
-        (('a.onnx', 'openvino'), ('a=b.xml', None))
-    """
-    path, _, backend = text.rpartition('=')
-    return (path, backend) if path and backend in BACKENDS else (text, None)
+__all__ = ['parity_table', 'run', 'verdict']
 
 
 def parity_table(rows: Sequence[Comparison]) -> Table:
@@ -164,7 +148,7 @@ def run(args: argparse.Namespace, console: Console | None = None) -> bool:
             format=1,
             command=shlex.join(['python', *sys.argv]),
             machine=describe_machine(),
-            versions=versions(),
+            versions={**versions(), **installed_versions(BACKENDS)},
             date=date.today().isoformat(),
             checkpoint_sha256=sha256_of(args.checkpoint),
             verdict=told,

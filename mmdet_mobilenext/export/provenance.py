@@ -6,13 +6,12 @@ from __future__ import annotations
 import os.path as osp
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from mmengine.config import Config
 
 from mmdet_mobilenext.checkpoints.convert import sha256_of
-from mmdet_mobilenext.version import __version__
+from mmdet_mobilenext.version import __version__, installed_versions
 
 __all__ = ['provenance']
 
@@ -33,12 +32,6 @@ def provenance(cfg: Config, config: str, checkpoint: str, meta: Mapping | None) 
         and ``iter`` if they are known, ``exported`` (UTC) and ``versions``.
     """
     meta = meta or {}
-    versions = {'mmdet_mobilenext': __version__}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return dict(
         config=osp.basename(config),
         checkpoint=osp.basename(checkpoint),
@@ -46,5 +39,5 @@ def provenance(cfg: Config, config: str, checkpoint: str, meta: Mapping | None) 
         backbone=str((cfg.model.get('backbone') or {}).get('type', '')),
         **{key: int(meta[key]) for key in ('epoch', 'iter') if isinstance(meta.get(key), int)},
         exported=datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        versions=versions,
+        versions={'mmdet_mobilenext': __version__, **installed_versions(PACKAGES)},
     )

@@ -56,7 +56,7 @@ def test_the_soak_tool(files, tmp_path):
         (['model.onnx', 'a.png', '--classes', 'cow'], 'DemoError: the detector has no class cow'),
         (['model.onnx', 'a.png', '--show'], 'PreviewError: '),
         (['model.onnx', 'a.png', '--threads', '0'], 'threads must be at least 1'),
-        (['model.onnx', 'a.png', '--backend', 'x'], 'backend must be one of'),
+        (['model.onnx', 'a.png', '--backend', 'ncnn'], 'cannot be run by ncnn'),
     ],
 )  # fmt: skip
 def test_errors_are_one_line(files, tmp_path, monkeypatch, capsys, arguments, message):

@@ -24,6 +24,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--pid', type=int, help="number of the page's process, to watch its memory")
     parser.add_argument('--json', metavar='FILE', help='write the result to FILE as well')
     args = parser.parse_args()
+    if args.strings < 1:
+        parser.error('--strings must be at least 1')
     if args.pid and not args.url:
         parser.error('--pid goes with --url')
     return args
@@ -32,33 +34,38 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     args = parse_args()
     import dataclasses
-    import os.path as osp
+    from pathlib import Path
 
     from tqdm import tqdm
 
     from mmdet_mobilenext.benchmark.folder import write_json
+    from mmdet_mobilenext.benchmark.speed.command import check_writable
     from mmdet_mobilenext.engine.cli import stop_on_expected_errors
     from mmdet_mobilenext.runtime import Detector
     from mmdet_mobilenext.runtime.fuzzing import fuzz
     from mmdet_mobilenext.runtime.fuzzing.report import summary, versions
-    from mmdet_mobilenext.runtime.fuzzing.run import DetectorTarget, PageTarget
+    from mmdet_mobilenext.runtime.fuzzing.run import DetectorTarget
 
     with stop_on_expected_errors():
         Detector(args.model)  # what is wrong with the file is said before anything is started
+        if args.json:
+            check_writable('--json', Path(args.json))
         if args.url:
-            target = PageTarget(args.url, osp.basename(args.model), args.pid)
+            from mmdet_mobilenext.demo.web.fuzzing import PageTarget
+
+            target = PageTarget(args.url, Path(args.model).name, args.pid)
         else:
             target = DetectorTarget(args.model, args.seconds, args.memory)
         with tqdm(total=args.strings, unit='strings') as bar:
             result = fuzz(target, args.strings, args.seed, bar.update)
         if args.json:
             content = dict(
-                model=osp.basename(args.model),
+                model=Path(args.model).name,
                 target='page' if args.url else 'detector',
                 **dataclasses.asdict(result),
                 versions=versions(),
             )
-            write_json(content, args.json)
+            write_json(content, Path(args.json))
     print(summary(result))
     return 1 if result.findings else 0
 

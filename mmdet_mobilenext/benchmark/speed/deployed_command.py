@@ -10,18 +10,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from mmdet_mobilenext.checkpoints.convert import sha256_of
 from mmdet_mobilenext.engine.atomic_checkpoint_hook import AtomicLocalBackend
 from mmdet_mobilenext.engine.config import load_config
-from mmdet_mobilenext.export.parity_command import split_backend
+from mmdet_mobilenext.runtime.backends import split_backend
+from mmdet_mobilenext.version import installed_versions
 
 from ..errors import RunFailedError
 from ..folder import write_json
@@ -29,6 +28,7 @@ from .command import check_writable
 from .deployed import EAGER, STAGES, DeployedPlan, measure_deployed, ratio_interval
 from .lineup import be_quiet
 from .report import describe_machine, versions
+from .sweep_report import markdown_table
 from .timing import Series
 from .watch import SpeedBoard
 
@@ -82,12 +82,9 @@ def run(args: argparse.Namespace, console: Console | None = None) -> dict[str, A
 
 
 def _about(args: argparse.Namespace, plan: DeployedPlan) -> dict[str, Any]:
-    found = {}
-    for name in ('onnxruntime', 'openvino', 'ncnn', 'numpy', 'opencv-python-headless'):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
+    found = installed_versions(
+        ('onnxruntime', 'openvino', 'ncnn', 'numpy', 'opencv-python-headless')
+    )
     runtimes = ', '.join(f'{name} {number}' for name, number in found.items())
     return dict(
         command=shlex.join(['python', *sys.argv]),
@@ -135,7 +132,7 @@ def deployed_tables(found: Mapping[str, Any]) -> list[Table]:
     for key in ('latency', 'whole'):
         if not found[key]:
             continue
-        table = _table(
+        table = markdown_table(
             found[key][0].measure, 'median ms', 'p95 ms', 'of PyTorch', '95 % interval', 'rounds'
         )
         for one in found[key]:
@@ -154,19 +151,11 @@ def deployed_tables(found: Mapping[str, Any]) -> list[Table]:
             )
         tables.append(table)
     if found['stages']:
-        table = _table('where the time goes, median ms', *STAGES)
+        table = markdown_table('where the time goes, median ms', *STAGES)
         for name, stages in found['stages'].items():
             table.add_row(name, *(f'{1000 * stages[stage]:.3f}' for stage in STAGES))
         tables.append(table)
     return tables
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(box=box.MARKDOWN)
-    table.add_column(title, no_wrap=True)
-    for name in columns:
-        table.add_column(name, justify='right')
-    return table
 
 
 def deployed_markdown(found: Mapping[str, Any], about: Mapping[str, Any]) -> str:

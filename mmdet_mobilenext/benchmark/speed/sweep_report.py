@@ -24,7 +24,7 @@ from .exported import RUNTIMES
 from .report import describe_machine, ratios, versions
 from .timing import Series
 
-__all__ = ['about_sweep', 'sweep_markdown', 'sweep_tables', 'write_sweep']
+__all__ = ['about_sweep', 'markdown_table', 'sweep_markdown', 'sweep_tables', 'write_sweep']
 
 
 def sweep_tables(found: Mapping[str, Any]) -> list[Table]:
@@ -42,7 +42,7 @@ def sweep_tables(found: Mapping[str, Any]) -> list[Table]:
         >>> len(sweep_tables(dict(size=[], series=series, memory=[])))
         2
     """
-    size = _table('Size', 'Parameters', 'Multiply-adds', 'of the backbone', 'Input')
+    size = markdown_table('Size', 'Parameters', 'Multiply-adds', 'of the backbone', 'Input')
     for row in found['size']:
         size.add_row(
             row['name'],
@@ -53,7 +53,9 @@ def sweep_tables(found: Mapping[str, Any]) -> list[Table]:
         )
     tables = [size, *map(_series_table, _groups(found['series']))]
     for batch, rows in groupby(found['memory'], key=lambda row: row['batch']):
-        table = _table(f'Peak memory of prediction, batch {batch}', 'MB', 'of that, predicting')
+        table = markdown_table(
+            f'Peak memory of prediction, batch {batch}', 'MB', 'of that, predicting'
+        )
         for row in rows:
             if 'error' in row:
                 table.add_row(row['name'], 'failed', row['error'].splitlines()[0][:90])
@@ -68,7 +70,7 @@ def _groups(series: Sequence[Series]) -> list[list[Series]]:
 
 
 def _series_table(group: Sequence[Series]) -> Table:
-    table = _table(group[0].measure, 'median ms', 'p95 ms', 'images/s', 'speed', 'rounds')
+    table = markdown_table(group[0].measure, 'median ms', 'p95 ms', 'images/s', 'speed', 'rounds')
     for one, (ratio, _) in zip(group, ratios(group), strict=True):
         if one.error:
             table.add_row(one.name, 'failed', one.error.splitlines()[0][:90])
@@ -84,7 +86,20 @@ def _series_table(group: Sequence[Series]) -> Table:
     return table
 
 
-def _table(title: str, *columns: str) -> Table:
+def markdown_table(title: str, *columns: str) -> Table:
+    """A table whose first column has names, and the others numbers.
+
+    Args:
+        title (str): Head of the first column.
+        *columns (str): Heads of the others.
+
+    Returns:
+        rich.table.Table: Without rows, in GitHub's Markdown.
+
+    Example:
+        >>> markdown_table('candidate', 'ms').row_count
+        0
+    """
     table = Table(box=box.MARKDOWN)
     table.add_column(title, no_wrap=True)
     for name in columns:

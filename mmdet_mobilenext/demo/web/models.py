@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmdet_mobilenext.runtime import Detections, Detector
-from mmdet_mobilenext.runtime.backends import BACKENDS
+from mmdet_mobilenext.runtime.backends import model_files
 from mmdet_mobilenext.runtime.drawing import DetectionDrawer
 
 from ..errors import DemoError
@@ -79,8 +79,9 @@ def load_models(
         detector = load_detector(path, config, threads=threads, backend=backend)
         found = detector(np.zeros((64, 64, 3), np.uint8))
         DetectionDrawer(found.classes)  # what it needs is to be missed now
-        about = _about_file(detector, backend) if config is None else _about_checkpoint(detector)
-        size = sum(file.stat().st_size for file in _parts(path)) / 1e6
+        about = _about_file(detector) if config is None else _about_checkpoint(detector)
+        files = model_files(path) if config is None else [Path(path)]
+        size = sum(file.stat().st_size for file in files) / 1e6
         models.append(WebModel(name, detector, f'{about}, {size:.1f} MB'))
     return models
 
@@ -97,18 +98,10 @@ def _names(paths: Sequence[str]) -> list[str]:
     return ['/'.join(given[-depth:]) for given in parts]
 
 
-def _parts(path: str) -> set[Path]:
-    """The files of a model: OpenVINO and ncnn keep weights in one of their own."""
-    main = Path(path)
-    weights = main.with_suffix('.bin')
-    return {main, weights} if main.suffix in ('.xml', '.param') and weights.exists() else {main}
-
-
-def _about_file(detector: Detector, backend: str | None) -> str:
-    spec, suffix = detector.spec, Path(detector.path).suffix.lower()
-    backend = backend or next(name for name, able in BACKENDS.items() if suffix in able)
+def _about_file(detector: Detector) -> str:
+    spec, title = detector.spec, _TITLES.get(detector.backend, detector.backend)
     return (
-        f'{_TITLES.get(backend, backend)}, {spec.precision}, input {spec.size[0]}x{spec.size[1]}, '
+        f'{title}, {spec.precision}, input {spec.size[0]}x{spec.size[1]}, '
         f'{_classes(detector)}, threads: {detector.threads}'
     )
 

@@ -13,7 +13,16 @@ import numpy as np
 from ..errors import ModelFileError, RuntimeMissingError
 from ..spec import ModelSpec
 
-__all__ = ['BACKENDS', 'Backend', 'choose_backend', 'open_model']
+__all__ = [
+    'BACKENDS',
+    'COMPANIONS',
+    'Backend',
+    'backends_of',
+    'choose_backend',
+    'model_files',
+    'open_model',
+    'split_backend',
+]
 
 BACKENDS = {
     'onnxruntime': ('.onnx',),
@@ -21,6 +30,8 @@ BACKENDS = {
     'ncnn': ('.param',),
 }
 """Backends, and the suffixes of the files that each runs."""
+COMPANIONS = {'.onnx': (), '.xml': ('.bin',), '.param': ('.bin', '.json')}
+"""Suffixes of such files, and of those that belong to each and lie beside it."""
 
 
 class Backend(Protocol):
@@ -41,6 +52,57 @@ class Backend(Protocol):
         Returns:
             tuple[np.ndarray, ...]: Boxes, scores and, with NMS inside, labels.
         """
+
+
+def backends_of(path: str | os.PathLike) -> list[str]:
+    """Backends that run files of a suffix.
+
+    Args:
+        path (str | PathLike): File.
+
+    Returns:
+        list[str]: Of :data:`BACKENDS`, the default first; none if it is no exported file.
+
+    Example:
+        >>> backends_of('model.onnx'), backends_of('epoch_12.pth')
+        (['onnxruntime', 'openvino'], [])
+    """
+    suffix = Path(path).suffix.lower()
+    return [name for name, suffixes in BACKENDS.items() if suffix in suffixes]
+
+
+def model_files(path: str | os.PathLike) -> list[Path]:
+    """All files of an exported model.
+
+    Args:
+        path (str | PathLike): The one that is named.
+
+    Returns:
+        list[Path]: That one, and those that belong to it.
+
+    Example:
+        >>> [file.name for file in model_files('model.param')]
+        ['model.param', 'model.bin', 'model.json']
+    """
+    path = Path(path)
+    return [path, *(path.with_suffix(suffix) for suffix in COMPANIONS[path.suffix.lower()])]
+
+
+def split_backend(text: str) -> tuple[str, str | None]:
+    """A file of the command line, and its backend.
+
+    Args:
+        text (str): ``FILE`` or ``FILE=BACKEND``.
+
+    Returns:
+        tuple[str, str | None]: None is the backend that the suffix stands for.
+
+    Example:
+        >>> split_backend('a.onnx=openvino'), split_backend('a=b.xml')
+        (('a.onnx', 'openvino'), ('a=b.xml', None))
+    """
+    path, _, backend = text.rpartition('=')
+    return (path, backend) if path and backend in BACKENDS else (text, None)
 
 
 def choose_backend(path: str | os.PathLike, backend: str | None) -> str:
@@ -64,15 +126,14 @@ def choose_backend(path: str | os.PathLike, backend: str | None) -> str:
         raise ValueError(f'backend must be one of {tuple(BACKENDS)}, but received {backend!r}')
     if not path.is_file():
         raise FileNotFoundError(f'no exported model {str(path)!r}: tools/export.py writes one')
-    able = [name for name, suffixes in BACKENDS.items() if path.suffix.lower() in suffixes]
+    able = backends_of(path)
     if backend is None and able:
         backend = able[0]
     if backend not in able:
-        known = {suffix for suffixes in BACKENDS.values() for suffix in suffixes}
         raise ModelFileError(
             f'{path} cannot be run'
             + (f' by {backend}, which takes {", ".join(BACKENDS[backend])}' if backend else '')
-            + f': exported models end in {", ".join(sorted(known))}'
+            + f': exported models end in {", ".join(COMPANIONS)}'
         )
     return backend
 

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
+
+from mmdet_mobilenext.version import installed_versions
 
 from .run import FuzzResult
 
@@ -23,13 +24,7 @@ def versions() -> dict[str, str]:
         >>> 'pillow' in versions()
         True
     """
-    found = {'python': platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return {'python': platform.python_version(), **installed_versions(_PACKAGES)}
 
 
 def summary(result: FuzzResult) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Throw strings at a detector, or at the web page, and keep what they did to it."""
+"""Throw strings at a detector, or another target, and keep what they did to it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
-from .child import memory_mb
 from .mutations import FuzzString, make_string
 
-__all__ = ['DetectorTarget', 'FuzzResult', 'PageTarget', 'Target', 'fuzz']
+__all__ = ['DetectorTarget', 'FuzzResult', 'Target', 'fuzz', 'no_answer']
 
 # Only the runtime is to be measured, also where all the rest is installed.
 _CHILD = (
@@ -103,14 +101,16 @@ class DetectorTarget:
             if not select.select([self._process.stdout], [], [], self._seconds)[0]:
                 self._stop()
                 self._start()
-                return dict(_nothing(start), outcome='hang', text=f'no answer in {self._seconds} s')
+                return dict(
+                    no_answer(start), outcome='hang', text=f'no answer in {self._seconds} s'
+                )
             line = self._process.stdout.readline()
         except BrokenPipeError:
             pass
         if not line:
             code = self._stop()
             self._start()
-            return dict(_nothing(start), outcome='crash', text=f'the process ended with {code}')
+            return dict(no_answer(start), outcome='crash', text=f'the process ended with {code}')
         return json.loads(line)
 
     def close(self) -> int:
@@ -121,45 +121,15 @@ class DetectorTarget:
             return sum(1 for _ in self._errors)
 
 
-class PageTarget:
-    """The web page of tools/web.py, one picture a request.
+def no_answer(start: float) -> dict:
+    """What is known of a string before anything came of it.
 
     Args:
-        url (str): Its address.
-        model (str): Name of the model on the page.
-        process (int, optional): Its number, to watch its memory. Defaults to not doing that.
+        start (float): When it was sent, in seconds of ``time.perf_counter``.
+
+    Returns:
+        dict: ``seconds``, and memory that is not known; see :meth:`Target.send`.
     """
-
-    def __init__(self, url: str, model: str, process: int | None = None) -> None:
-        from mmdet_mobilenext.demo.web.client import PageClient
-
-        self._stack = ExitStack()
-        self._client = self._stack.enter_context(PageClient(url))
-        self._model, self._number = model, process
-
-    def send(self, data: bytes) -> dict:
-        """See :meth:`Target.send`."""
-        start = time.perf_counter()
-        try:
-            picture = self._client.detect([data], [self._model])['pictures'][0]
-            outcome, text = 'detections', ''
-            if picture['problem'] is not None:
-                outcome, text = 'ImageError', picture['problem']
-        except Exception as error:  # whatever the page or the way there came up with
-            outcome, text = 'other', f'{type(error).__name__}: {error}'
-        answer = dict(_nothing(start), outcome=outcome, text=text)
-        if self._number is not None:
-            answer['peak_mb'] = memory_mb('VmHWM', self._number)
-            answer['resident_mb'] = memory_mb('VmRSS', self._number)
-        return answer
-
-    def close(self) -> int:
-        """See :meth:`Target.close`."""
-        self._stack.close()
-        return 0
-
-
-def _nothing(start: float) -> dict:
     return dict(seconds=time.perf_counter() - start, peak_mb=None, resident_mb=None)
 
 

@@ -25,6 +25,6 @@ def is_other_process(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except (PermissionError, OverflowError):  # of another user, or no number of a process
         pass
     return True
