@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from mmengine.runner import CheckpointLoader, load_checkpoint
+from mmengine.runner import load_checkpoint
 
 from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.engine.model_checks import build_model, check_weights
@@ -105,8 +105,7 @@ def deployable(
     if score_thr is not None:
         chosen = replace(chosen, score_thr=score_thr)
     check_weights(model, checkpoint)
-    weights = CheckpointLoader.load_checkpoint(checkpoint, 'cpu', logger='silent')
-    load_checkpoint(model, checkpoint, 'cpu', strict=True, logger='silent')
+    weights = load_checkpoint(model, checkpoint, 'cpu', strict=True, logger='silent')
     size = tuple(size or trained_size)
     divisor = model.data_preprocessor.pad_size_divisor
     if min(size) < 1 or any(side % divisor for side in size):
