@@ -78,6 +78,7 @@ def main() -> int:
             classes=args.classes,
             realtime=args.realtime,
             max_frames=args.max_frames,
+            keep=[args.model, *filter(None, [args.config])],
         )
         summary = demo.run(inputs)
         print(summary)

@@ -199,7 +199,7 @@ def check_target(out: str | os.PathLike, file_format: str | None, force: bool) -
     Raises:
         ExportError: If format and suffix do not fit.
         FileExistsError: If it, or one that is written beside it, is there, without ``force``; if it
-            is a folder.
+            is a folder; if the weights beside it are those of a file of another format.
 
     Example:
         >>> check_target('work/small.v2', 'openvino', force=False)
@@ -216,6 +216,13 @@ def check_target(out: str | os.PathLike, file_format: str | None, force: bool) -
         )
     suffix = FORMATS[wanted]
     path = path.with_suffix(suffix) if found else Path(f'{path}{suffix}')
+    for name in FORMATS.keys() - {wanted}:
+        other = path.with_suffix(FORMATS[name])
+        for beside in set(COMPANIONS[name]) & set(COMPANIONS[wanted]):
+            if other.exists() and path.with_suffix(beside).exists():
+                raise FileExistsError(
+                    f'{path.with_suffix(beside)} belongs to {other}: give another name'
+                )
     for file in (path, *map(path.with_suffix, COMPANIONS[wanted])):
         if file.is_dir():
             raise FileExistsError(f'{file} is a folder: give another name')

@@ -157,6 +157,20 @@ def test_inputs_are_never_replaced(folder):
     assert (folder / 'a.jpg').read_bytes() == before and (folder / 'a_2.jpg').is_file()
 
 
+def test_outputs_do_not_replace_the_model(folder):
+    files = [folder / 'model.param', folder / 'model.json', folder / 'config.py']
+    for file in files:
+        file.write_text('kept')
+    inputs = find_inputs([str(folder / 'a.jpg')])
+    for file in files:
+        demo = Demo(
+            FakeDetector(), folder / 'out', json_file=file, keep=[files[0], files[2]], draw=False
+        )
+        with pytest.raises(DemoError, match='would replace a file of the model'):
+            demo.run(inputs)
+        assert file.read_text() == 'kept'
+
+
 def test_outputs_do_not_replace_inputs_or_each_other(folder):
     for file in (folder / 'a.jpg', folder.parent / 'o.csv'):
         with pytest.raises(DemoError, match='would replace an input or the other output'):

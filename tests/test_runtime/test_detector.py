@@ -162,7 +162,7 @@ def test_which_files_and_backends(path, tmp_path):
             Detector(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r'none\.onnx'):
         Detector(tmp_path / 'none.onnx')
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match='is a folder'):
         Detector(tmp_path)
 
 

@@ -62,6 +62,8 @@ def choose_backend(path: str | os.PathLike, backend: str | None) -> str:
     path = Path(path)
     if backend is not None and backend not in BACKENDS:
         raise ValueError(f'backend must be one of {tuple(BACKENDS)}, but received {backend!r}')
+    if path.is_dir():
+        raise FileNotFoundError(f'{str(path)!r} is a folder: name the exported file in it')
     if not path.is_file():
         raise FileNotFoundError(f'no exported model {str(path)!r}: tools/export.py writes one')
     able = [name for name, suffixes in BACKENDS.items() if path.suffix.lower() in suffixes]
