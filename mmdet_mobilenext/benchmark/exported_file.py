@@ -20,7 +20,7 @@ from mmdet_mobilenext.checkpoints.safe_loading.download import file_sha256
 from mmdet_mobilenext.engine.test_exported import exported_config, is_exported
 from mmdet_mobilenext.evaluation.exported_detector import ExportedDetector
 from mmdet_mobilenext.runtime import Detector, ModelSpec
-from mmdet_mobilenext.runtime.backends import BACKENDS
+from mmdet_mobilenext.runtime.backends import BACKENDS, model_files
 
 from .errors import BenchmarkError
 
@@ -35,7 +35,6 @@ __all__ = [
 ]
 
 FORMATS = {'.onnx': 'ONNX', '.xml': 'OpenVINO', '.param': 'ncnn'}
-_COMPANIONS = {'.xml': ('.bin',), '.param': ('.bin', '.json')}
 # Of the baseline's config; the rest is about training.
 _FOR_TESTING = (
     'custom_imports',
@@ -159,15 +158,8 @@ def open_exported(path: str | os.PathLike) -> ExportedFile:
     suffix = Path(path).suffix.lower()
     backend = next((name for name, known in BACKENDS.items() if suffix in known), None)
     spec = Detector(path, backend, threads=1).spec
-    files = {
-        part.name: (part.stat().st_size, file_sha256(str(part))) for part in _parts(Path(path))
-    }
+    files = {part.name: (part.stat().st_size, file_sha256(str(part))) for part in model_files(path)}
     return ExportedFile(path, backend, spec, files)
-
-
-def _parts(path: Path) -> list[Path]:
-    companions = _COMPANIONS.get(path.suffix.lower(), ())
-    return [path, *(path.with_suffix(suffix) for suffix in companions)]
 
 
 def weights_digest(path: str | os.PathLike) -> str:
@@ -183,7 +175,7 @@ def weights_digest(path: str | os.PathLike) -> str:
         >>> len(weights_digest(__file__))
         64
     """
-    parts = _parts(Path(path)) if is_exported(path) else [Path(path)]
+    parts = model_files(path) if is_exported(path) else [Path(path)]
     digests = [file_sha256(str(part)) for part in parts]
     return (
         digests[0] if len(digests) == 1 else hashlib.sha256(''.join(digests).encode()).hexdigest()
@@ -238,6 +230,6 @@ def exported_cost(model: ExportedDetector) -> dict[str, Any]:
         dict[str, Any]: As that of a config; ``checkpoint_mb`` is the size of the files, and
         parameters and multiply-adds are not counted.
     """
-    size = sum(part.stat().st_size for part in _parts(Path(model.detector.path)))
+    size = sum(part.stat().st_size for part in model_files(model.detector.path))
     width, height = model.detector.size
     return dict(parameters=None, madds=None, checkpoint_mb=size / 1e6, input_size=[height, width])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -61,7 +62,8 @@ def stop_on_demo_errors(checkpoint: bool = False, extra: str = 'demo') -> Iterat
             )
             sys.exit(1)
         except (*_EXPECTED, OSError) as error:
-            if not isinstance(error, _EXPECTED) and error.filename is None:
+            full = getattr(error, 'errno', None) == errno.ENOSPC
+            if not isinstance(error, _EXPECTED) and error.filename is None and not full:
                 raise
             print(f'{type(error).__name__}: {error}', file=sys.stderr, flush=True)
             sys.exit(1)

@@ -211,7 +211,7 @@ def check_target(out: str | os.PathLike, file_format: str | None, force: bool) -
     wanted = file_format or found
     if wanted not in FORMATS or found not in (wanted, None):
         raise ExportError(
-            f'{path} does not fit format {file_format!r}: the file must end in '
+            f'{path} does not fit {file_format or "any format"}: the file must end in '
             + ', '.join(f'{suffix} ({name})' for name, suffix in FORMATS.items())
         )
     suffix = FORMATS[wanted]

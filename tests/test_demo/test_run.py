@@ -21,6 +21,7 @@ from mmdet_mobilenext.demo.records import CsvRecords, JsonRecords
 from mmdet_mobilenext.demo.run import Demo
 from mmdet_mobilenext.demo.unfinished import remove_leftovers
 from mmdet_mobilenext.demo.video_reader import VideoReader
+from mmdet_mobilenext.runtime.backends import model_files
 
 
 @pytest.fixture
@@ -162,10 +163,9 @@ def test_outputs_do_not_replace_the_model(folder):
     for file in files:
         file.write_text('kept')
     inputs = find_inputs([str(folder / 'a.jpg')])
+    keep = [*model_files(files[0]), files[2]]
     for file in files:
-        demo = Demo(
-            FakeDetector(), folder / 'out', json_file=file, keep=[files[0], files[2]], draw=False
-        )
+        demo = Demo(FakeDetector(), folder / 'out', json_file=file, keep=keep, draw=False)
         with pytest.raises(DemoError, match='would replace a file of the model'):
             demo.run(inputs)
         assert file.read_text() == 'kept'

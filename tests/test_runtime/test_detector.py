@@ -104,7 +104,7 @@ def test_thresholds(path):
         (7, r'received a builtins\.int'),
         ({}, r'received a builtins\.dict'),
         (b'', 'empty'),
-        (b'no image', 'no known format'),
+        (b'no image', 'is no image of a known format'),
     ],
 )
 def test_wrong_images(detector, image, said):

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import ModelFileError, RuntimeMissingError
 from ..spec import ModelSpec
 
-__all__ = ['BACKENDS', 'Backend', 'choose_backend', 'open_model']
+__all__ = ['BACKENDS', 'Backend', 'choose_backend', 'model_files', 'open_model']
 
 BACKENDS = {
     'onnxruntime': ('.onnx',),
@@ -21,6 +21,7 @@ BACKENDS = {
     'ncnn': ('.param',),
 }
 """Backends, and the suffixes of the files that each runs."""
+_COMPANIONS = {'.xml': ('.bin',), '.param': ('.bin', '.json')}
 
 
 class Backend(Protocol):
@@ -41,6 +42,24 @@ class Backend(Protocol):
         Returns:
             tuple[np.ndarray, ...]: Boxes, scores and, with NMS inside, labels.
         """
+
+
+def model_files(path: str | os.PathLike) -> list[Path]:
+    """The files of an exported model.
+
+    Args:
+        path (str | PathLike): ``.onnx``, ``.xml`` of OpenVINO or ``.param`` of ncnn.
+
+    Returns:
+        list[Path]: It, and those that belong beside it.
+
+    Example:
+        >>> [file.name for file in model_files('model.param')]
+        ['model.param', 'model.bin', 'model.json']
+    """
+    path = Path(path)
+    beside = _COMPANIONS.get(path.suffix.lower(), ())
+    return [path, *(path.with_suffix(suffix) for suffix in beside)]
 
 
 def choose_backend(path: str | os.PathLike, backend: str | None) -> str:
