@@ -61,6 +61,7 @@ def main() -> int:
         from mmdet_mobilenext.demo.inputs import find_inputs
         from mmdet_mobilenext.demo.load import load_detector
         from mmdet_mobilenext.demo.run import Demo
+        from mmdet_mobilenext.runtime.backends import model_files
 
         inputs = find_inputs(args.inputs)
         detector = load_detector(
@@ -82,6 +83,7 @@ def main() -> int:
             classes=args.classes,
             realtime=args.realtime,
             max_frames=args.max_frames,
+            keep=[*model_files(args.model), *filter(None, [args.config])],
         )
         summary = demo.run(inputs)
         print(summary)

@@ -40,9 +40,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from mmdet_mobilenext.demo.errors import stop_on_demo_errors
-    from mmdet_mobilenext.demo.web import load_models, run_server
 
-    with stop_on_demo_errors(checkpoint=bool(args.checkpoint)):
+    with stop_on_demo_errors(checkpoint=bool(args.checkpoint), extra='web'):
+        from mmdet_mobilenext.demo.web import load_models, run_server
+
         models = load_models(args.models, args.checkpoint, args.backend, args.threads)
         run_server(models, args.host, args.port)
 

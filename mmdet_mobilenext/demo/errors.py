@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,12 +30,14 @@ _EXPECTED = (DemoError, FileNotFoundError, ImageError, ModelFileError, RuntimeMi
 
 
 @contextmanager
-def stop_on_demo_errors(checkpoint: bool = False) -> Iterator[None]:
+def stop_on_demo_errors(checkpoint: bool = False, extra: str = 'demo') -> Iterator[None]:
     """Turn expected errors into their message on stderr and exit code 1.
 
     Args:
         checkpoint (bool): Whether a checkpoint is used, whose errors come from the parts of the
             package that need torch. Default: False.
+        extra (str): Extra of the package with what the tool needs, named where something is
+            missing. Default: 'demo'.
 
     Example:
         >>> with stop_on_demo_errors():
@@ -48,8 +51,19 @@ def stop_on_demo_errors(checkpoint: bool = False) -> Iterator[None]:
 
                     stack.enter_context(stop_on_expected_errors())
             yield
+        except ModuleNotFoundError as error:
+            if (error.name or '').partition('.')[0] == 'mmdet_mobilenext':
+                raise
+            print(
+                f"{type(error).__name__}: there is no {error.name}: `pip install '.[{extra}]'` "
+                'in a checkout',
+                file=sys.stderr,
+                flush=True,
+            )
+            sys.exit(1)
         except (*_EXPECTED, OSError) as error:
-            if not isinstance(error, _EXPECTED) and error.filename is None:
+            full = getattr(error, 'errno', None) == errno.ENOSPC
+            if not isinstance(error, _EXPECTED) and error.filename is None and not full:
                 raise
             print(f'{type(error).__name__}: {error}', file=sys.stderr, flush=True)
             sys.exit(1)

@@ -33,7 +33,8 @@ class Preview:
         if gui and gui[1] == 'NONE':
             raise PreviewError(
                 'this OpenCV has no windows (opencv-python-headless): leave --show out, or '
-                '`pip uninstall opencv-python-headless` and `pip install opencv-python`'
+                '`pip uninstall opencv-python-headless` and '
+                "`pip install 'opencv-python<5'`"
             )
         if sys.platform == 'linux' and not (
             os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')

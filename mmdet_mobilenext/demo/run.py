@@ -53,6 +53,8 @@ class Demo:
         realtime (bool): Whether files are read at their pace, and late frames dropped.
             Default: False.
         max_frames (int | None): Of each video. Default: None, for all.
+        keep (Sequence[str | os.PathLike]): Files that no output may replace, such as the model's.
+            Default: ().
         report (Callable[[str], None] | None): Gets a line about everything that is skipped.
             Default: None, for stderr.
 
@@ -76,6 +78,7 @@ class Demo:
         classes: Sequence[str] | None = None,
         realtime: bool = False,
         max_frames: int | None = None,
+        keep: Sequence[str | os.PathLike] = (),
         report: Callable[[str], None] | None = None,
     ) -> None:
         if not 0 <= score_thr <= 1:
@@ -101,6 +104,7 @@ class Demo:
             self._kept = [k for k, name in enumerate(detector.classes) if name in classes]
         self._realtime = realtime
         self._max_frames = max_frames
+        self._keep = {os.path.realpath(path) for path in keep}
         self._report = report or (lambda line: tqdm.write(line, file=sys.stderr))
         self._preview = Preview() if show else None
         self._drawer = None
@@ -166,6 +170,8 @@ class Demo:
         for path in filter(None, (self._json_file, self._csv_file)):
             if os.path.realpath(path) in taken:
                 raise DemoError(f'{path} would replace an input or the other output')
+            if os.path.realpath(path) in self._keep:
+                raise DemoError(f'{path} would replace a file of the model: give another name')
             taken.add(os.path.realpath(path))
 
     def _ended(self) -> bool:

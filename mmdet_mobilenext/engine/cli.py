@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import sys
 from collections.abc import Iterator
 
@@ -48,7 +49,7 @@ def stop_on_expected_errors() -> Iterator[None]:
     """Turn expected errors into their message on stderr and exit code 1.
 
     Of other errors of the operating system those that name a file count as expected, such as a
-    folder that is read-only or a disk that is full.
+    folder that is read-only, and a disk that is full.
 
     Example:
         >>> with stop_on_expected_errors():
@@ -57,7 +58,8 @@ def stop_on_expected_errors() -> Iterator[None]:
     try:
         yield
     except (*EXPECTED_ERRORS, OSError) as error:
-        if not isinstance(error, EXPECTED_ERRORS) and error.filename is None:
+        full = getattr(error, 'errno', None) == errno.ENOSPC  # libraries that write name no file
+        if not isinstance(error, EXPECTED_ERRORS) and error.filename is None and not full:
             raise
         print(f'\n{type(error).__name__}: {error}', file=sys.stderr, flush=True)
         sys.exit(1)

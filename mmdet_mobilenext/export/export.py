@@ -16,7 +16,7 @@ from mmengine.runner import load_checkpoint
 from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.engine.model_checks import build_model, check_weights
 from mmdet_mobilenext.engine.train import check_load_from
-from mmdet_mobilenext.runtime.backends import model_files
+from mmdet_mobilenext.runtime.backends import COMPANIONS, model_files
 from mmdet_mobilenext.runtime.spec import COLORS, ModelSpec
 
 from .errors import ExportError
@@ -197,7 +197,7 @@ def check_target(out: str | os.PathLike, file_format: str | None, force: bool) -
     Raises:
         ExportError: If format and suffix do not fit.
         FileExistsError: If it, or one that is written beside it, is there, without ``force``; if it
-            is a folder.
+            is a folder; if the weights beside it are those of a file of another format.
 
     Example:
         >>> check_target('work/small.v2', 'openvino', force=False)
@@ -209,11 +209,18 @@ def check_target(out: str | os.PathLike, file_format: str | None, force: bool) -
     wanted = file_format or found
     if wanted not in FORMATS or found not in (wanted, None):
         raise ExportError(
-            f'{path} does not fit format {file_format!r}: the file must end in '
+            f'{path} does not fit {file_format or "any format"}: the file must end in '
             + ', '.join(f'{suffix} ({name})' for name, suffix in FORMATS.items())
         )
     suffix = FORMATS[wanted]
     path = path.with_suffix(suffix) if found else Path(f'{path}{suffix}')
+    for name in FORMATS.keys() - {wanted}:
+        other = path.with_suffix(FORMATS[name])
+        for beside in set(COMPANIONS[FORMATS[name]]) & set(COMPANIONS[suffix]):
+            if other.exists() and path.with_suffix(beside).exists():
+                raise FileExistsError(
+                    f'{path.with_suffix(beside)} belongs to {other}: give another name'
+                )
     for file in model_files(path):
         if file.is_dir():
             raise FileExistsError(f'{file} is a folder: give another name')

@@ -512,5 +512,7 @@ def test_tool_names_the_place_that_cannot_be_written(site, monkeypatch, capsys):
             raise OSError(error, os.strerror(error), 'data/VOCdevkit')
         message = capsys.readouterr().err
         assert message.startswith(f'\n{name}: ') and 'data/VOCdevkit' in message
+    with pytest.raises(SystemExit), stop_on_expected_errors():
+        raise OSError(errno.ENOSPC, 'disk full')  # as libraries that write do, without a name
     with pytest.raises(OSError, match='who knows'), stop_on_expected_errors():
         raise OSError('who knows where')  # this one needs its traceback

@@ -21,6 +21,7 @@ from mmdet_mobilenext.demo.records import CsvRecords, JsonRecords
 from mmdet_mobilenext.demo.run import Demo
 from mmdet_mobilenext.demo.unfinished import remove_leftovers
 from mmdet_mobilenext.demo.video_reader import VideoReader
+from mmdet_mobilenext.runtime.backends import model_files
 from mmdet_mobilenext.runtime.images import IMAGE_SUFFIXES
 
 
@@ -156,6 +157,19 @@ def test_inputs_are_never_replaced(folder):
     demo = Demo(FakeDetector(), folder, report=lambda line: None)
     demo.run(find_inputs([str(folder / 'a.jpg')]))
     assert (folder / 'a.jpg').read_bytes() == before and (folder / 'a_2.jpg').is_file()
+
+
+def test_outputs_do_not_replace_the_model(folder):
+    files = [folder / 'model.param', folder / 'model.json', folder / 'config.py']
+    for file in files:
+        file.write_text('kept')
+    inputs = find_inputs([str(folder / 'a.jpg')])
+    keep = [*model_files(files[0]), files[2]]
+    for file in files:
+        demo = Demo(FakeDetector(), folder / 'out', json_file=file, keep=keep, draw=False)
+        with pytest.raises(DemoError, match='would replace a file of the model'):
+            demo.run(inputs)
+        assert file.read_text() == 'kept'
 
 
 def test_outputs_do_not_replace_inputs_or_each_other(folder):

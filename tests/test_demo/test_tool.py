@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from exported_file import make_exported
 from small_video import make_video
-from without_torch import ROOT, run_tool
+from without_torch import ROOT, run_tool, run_without_torch
 
 
 @pytest.fixture(scope='module')
@@ -76,3 +76,21 @@ def test_a_checkpoint_without_torch_says_what_is_missing(files):
     done = run_tool('demo.py', 'model.pth', files / 'a.png', '--config', 'config.py')
     assert done.returncode == 1
     assert 'RuntimeMissingError: a checkpoint needs torch, mmengine, mmcv, mmdet' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ('tool', 'missing', 'extra'),
+    [('demo.py', 'tqdm', 'demo'), ('web.py', 'jinja2', 'web'), ('web.py', 'gradio', 'web')],
+)
+def test_a_missing_package_is_one_line(files, tool, missing, extra):
+    done = run_without_torch(
+        'import runpy\n'
+        f"sys.modules['{missing}'] = None\n"
+        f"sys.argv = ['{tool}', *sys.argv[1:]]\n"
+        f"runpy.run_path('tools/{tool}', run_name='__main__')",
+        files / 'model.onnx',
+        *([files / 'a.png'] if tool == 'demo.py' else []),
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert missing in line and f"`pip install '.[{extra}]'`" in line

@@ -205,6 +205,11 @@ def test_targets(tmp_path):
     with pytest.raises(FileExistsError, match=r'b\.bin exists: --force'):
         check_target(tmp_path / 'b.xml', None, False)
     check_target(tmp_path / 'b.xml', None, True)
+    (tmp_path / 'b.xml').write_text('')
+    for force in (False, True):
+        with pytest.raises(FileExistsError, match=r'b\.bin belongs to .*b\.xml: give another name'):
+            check_target(tmp_path / 'b.param', None, force)
+    check_target(tmp_path / 'b.xml', None, True)
     (tmp_path / 'c.onnx').mkdir()
     with pytest.raises(FileExistsError, match=r'c\.onnx is a folder'):
         check_target(tmp_path / 'c.onnx', None, True)

@@ -104,7 +104,7 @@ def test_thresholds(path):
         (7, r'received a builtins\.int'),
         ({}, r'received a builtins\.dict'),
         (b'', 'empty'),
-        (b'no image', 'no known format'),
+        (b'no image', 'is no image of a known format'),
     ],
 )
 def test_wrong_images(detector, image, said):
@@ -162,7 +162,7 @@ def test_which_files_and_backends(path, tmp_path):
             Detector(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r'none\.onnx'):
         Detector(tmp_path / 'none.onnx')
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match='is a folder'):
         Detector(tmp_path)
 
 

@@ -113,7 +113,7 @@ def _start(models: Sequence[WebModel], folder: UploadFolder, host: str, port: in
         import gradio
     except ImportError as error:
         raise RuntimeMissingError(
-            f'the page needs Gradio ({error}): `pip install gradio`'
+            f"the page needs Gradio ({error}): `pip install '.[web]'` in a checkout"
         ) from error
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware

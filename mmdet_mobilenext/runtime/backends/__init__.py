@@ -85,7 +85,7 @@ def model_files(path: str | os.PathLike) -> list[Path]:
         ['model.param', 'model.bin', 'model.json']
     """
     path = Path(path)
-    return [path, *(path.with_suffix(suffix) for suffix in COMPANIONS[path.suffix.lower()])]
+    return [path, *(path.with_suffix(suffix) for suffix in COMPANIONS.get(path.suffix.lower(), ()))]
 
 
 def split_backend(text: str) -> tuple[str, str | None]:
@@ -124,6 +124,8 @@ def choose_backend(path: str | os.PathLike, backend: str | None) -> str:
     path = Path(path)
     if backend is not None and backend not in BACKENDS:
         raise ValueError(f'backend must be one of {tuple(BACKENDS)}, but received {backend!r}')
+    if path.is_dir():
+        raise FileNotFoundError(f'{str(path)!r} is a folder: name the exported file in it')
     if not path.is_file():
         raise FileNotFoundError(f'no exported model {str(path)!r}: tools/export.py writes one')
     able = backends_of(path)
