@@ -144,9 +144,9 @@ def load_runtime(runtime: str, path: Path, images: Tensor) -> Callable[[], list[
         feed = {session.get_inputs()[0].name: array}
         return lambda: session.run(None, feed)
     if runtime == 'openvino':
-        import openvino
+        from mmdet_mobilenext.runtime.openvino_core import shared_core
 
-        compiled = openvino.Core().compile_model(
+        compiled = shared_core().compile_model(
             str(path),
             'CPU',
             {

@@ -154,10 +154,10 @@ def openvino_precisions(path: Path, names: dict[str, str]) -> Precisions:
     Returns:
         Precisions: Of each.
     """
-    import openvino
+    from mmdet_mobilenext.runtime.openvino_core import shared_core
 
     # as the runtime compiles it
-    compiled = openvino.Core().compile_model(str(path), 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
+    compiled = shared_core().compile_model(str(path), 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
     is_integer = {}
     for op in compiled.get_runtime_model().get_ops():
         info = op.get_rt_info()

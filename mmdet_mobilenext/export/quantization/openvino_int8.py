@@ -17,6 +17,7 @@ from nncf.quantization.advanced_parameters import (
 from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
 from mmdet_mobilenext.runtime import Detector
+from mmdet_mobilenext.runtime.openvino_core import only_one_core, shared_core
 from mmdet_mobilenext.runtime.spec import ModelSpec
 
 from ..openvino_file import save_openvino
@@ -56,7 +57,7 @@ class OpenVinoQuantization:
         self.kept = matching(self.convolutions, options.keep_float)
 
     def _load(self) -> openvino.Model:
-        return openvino.Core().read_model(str(self._path))
+        return shared_core().read_model(str(self._path))
 
     def _settings(self) -> dict:
         ignored = [*self._tail, *(self._operations[name] for name in self.kept)]
@@ -75,6 +76,7 @@ class OpenVinoQuantization:
             disable_bias_correction=self._bias_correction == 'none',
         )
 
+    @only_one_core()
     def write(self, path: Path, spec: ModelSpec) -> None:
         """Quantise.
 
@@ -101,6 +103,7 @@ class OpenVinoQuantization:
         """
         return openvino_precisions(path, self._operations)
 
+    @only_one_core()
     def search(self, path: Path, spec: ModelSpec, validation: Validation, most: float) -> None:
         """Quantise with NNCF's accuracy control, which ranks quantisers and puts operators back
         into float until the loss is small enough.

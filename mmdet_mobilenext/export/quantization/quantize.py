@@ -194,11 +194,11 @@ def _set_metadata(path: Path, spec: ModelSpec, file_format: str) -> None:
 
         add_metadata(path, spec)
         return
-    import openvino
+    from mmdet_mobilenext.runtime.openvino_core import shared_core
 
     from ..openvino_file import save_openvino
 
-    model = openvino.Core().read_model(str(path))
+    model = shared_core().read_model(str(path))
     final = path.with_name(f'final.{path.name}')
     save_openvino(model, spec, final)
     del model  # it has the weights' file open

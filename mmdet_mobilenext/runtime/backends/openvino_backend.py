@@ -6,9 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import openvino
 
 from ..errors import ModelFileError
+from ..openvino_core import shared_core
 from ..spec import KEY, ModelSpec
 
 __all__ = ['open_file']
@@ -16,7 +16,7 @@ __all__ = ['open_file']
 
 class _OpenVino:
     def __init__(self, path: Path, threads: int) -> None:
-        core = openvino.Core()
+        core = shared_core()
         try:
             model = core.read_model(str(path))
             # of an ONNX file OpenVINO puts the metadata into the section 'framework'
