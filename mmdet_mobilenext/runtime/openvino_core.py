@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
@@ -42,5 +43,10 @@ def only_one_core() -> Iterator[None]:
         True
     """
     core = shared_core()
-    with mock.patch.object(openvino, 'Core', lambda: core):
+    # openvino.compile_model makes one by the name in its own module
+    inside = sys.modules[type(core).__module__]
+    with (
+        mock.patch.object(openvino, 'Core', lambda: core),
+        mock.patch.object(inside, 'Core', lambda: core),
+    ):
         yield
