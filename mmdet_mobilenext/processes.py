@@ -1,9 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose leftovers a file is: of a living process or of a killed one."""
+"""Processes of this machine: their cores, and whose leftovers a file is."""
 
 import os
 
-__all__ = ['is_other_process']
+__all__ = ['available_cores', 'is_other_process']
+
+
+def available_cores() -> int:
+    """Cores that this process may use.
+
+    Returns:
+        int: At least 1.
+
+    Example:
+        >>> available_cores() >= 1
+        True
+    """
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def is_other_process(pid: int) -> bool:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,27 +10,14 @@ from typing import Any
 import torch
 from mmengine.logging import MMLogger
 
+from mmdet_mobilenext.processes import available_cores
+
 from .compare import compare
 from .errors import BenchmarkError
 from .folder import read_json
 from .plan import make_plan
 
-__all__ = ['available_cores', 'compare_from_options']
-
-
-def available_cores() -> int:
-    """Cores that this process may use.
-
-    Returns:
-        int: At least 1.
-
-    Example:
-        >>> available_cores() >= 1
-        True
-    """
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+__all__ = ['compare_from_options']
 
 
 def compare_from_options(

@@ -22,6 +22,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmdet_mobilenext.processes import available_cores
+
 from .generated_scenes import Scene, make_scene
 from .generated_shapes import GENERATED_CLASSES
 from .work_folder import work_folder
@@ -262,8 +264,7 @@ def annotation_xml(filename: str, scene: Scene) -> bytes:
 def _map(function, tasks: list, num_workers: int | None, progress: bool) -> Iterator:
     """Results of ``function`` in the order of ``tasks``, with a progress bar."""
     if num_workers is None:
-        usable = getattr(os, 'sched_getaffinity', lambda _: range(os.cpu_count() or 1))(0)
-        num_workers = min(len(usable), 8)
+        num_workers = min(available_cores(), 8)
     if num_workers < 0:
         raise ValueError(f'num_workers must be 0 or more, not {num_workers}')
     bar = None

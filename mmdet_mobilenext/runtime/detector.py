@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from mmdet_mobilenext.processes import available_cores
+
 from .backends import Backend, choose_backend, open_model
 from .detections import Detections
 from .errors import ImageError, ModelFileError
@@ -59,7 +61,7 @@ class Detector:
         max_pixels: int = MAX_PIXELS,
     ) -> None:
         if threads is None:
-            threads = _usable_cores()
+            threads = available_cores()
         if threads < 1:
             raise ValueError(f'threads must be at least 1, but received {threads}')
         self.path, self.threads, self.max_pixels = os.fspath(path), threads, max_pixels
@@ -233,9 +235,3 @@ class Detector:
         height, width = image.shape[:2]
         scale = np.array([width / self.size[0], height / self.size[1]] * 2, np.float32)
         return Detections(boxes * scale, scores, labels, self.classes, (width, height))
-
-
-def _usable_cores() -> int:
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
