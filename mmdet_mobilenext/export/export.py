@@ -24,7 +24,6 @@ from .network import DeployableDetector, check_exportable
 from .provenance import provenance
 from .self_check import check_export
 from .settings import (
-    Selection,
     check_nms_pre,
     class_names,
     input_size,
@@ -50,12 +49,10 @@ class Deployable:
 
     Attributes:
         network (DeployableDetector): From pixels to boxes and scores.
-        chosen (Selection): Thresholds.
-        spec (ModelSpec): What the file will say of itself.
+        spec (ModelSpec): What the file will say of itself, thresholds among it.
     """
 
     network: DeployableDetector
-    chosen: Selection
     spec: ModelSpec
 
 
@@ -125,8 +122,6 @@ def deployable(
         raise ExportError(
             f'--classes has {len(names)} names, but the head has {network.num_classes} classes'
         )
-    most = min(chosen.max_per_img, len(network.priors) * network.num_classes)
-    chosen = replace(chosen, max_per_img=most)
     origin = provenance(cfg, config, checkpoint, meta)
     if size != trained_size:
         origin['trained_size'] = list(trained_size)
@@ -137,11 +132,11 @@ def deployable(
         kind,
         chosen.score_thr,
         chosen.iou_thr,
-        chosen.max_per_img,
+        min(chosen.max_per_img, len(network.priors) * network.num_classes),
         batch,
         provenance=origin,
     )
-    return Deployable(network, chosen, spec)
+    return Deployable(network, spec)
 
 
 def export(
@@ -285,7 +280,7 @@ def write(ready: Deployable, path: Path, file_format: str) -> Path:
 
                 write_openvino(onnx_path, ready.spec, target)
                 onnx_path.unlink()
-        check_export(target, ready.network, ready.chosen)
+        check_export(target, ready.network, ready.spec)
         put_in_place(target, path)
     return path
 

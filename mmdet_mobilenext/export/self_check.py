@@ -10,10 +10,9 @@ import torch
 from mmdet.evaluation import bbox_overlaps
 from torch import nn
 
-from mmdet_mobilenext.runtime import Detector
+from mmdet_mobilenext.runtime import Detector, ModelSpec
 
 from .errors import ExportError
-from .settings import Selection
 
 __all__ = ['MAX_BOX_DIFFERENCE', 'MAX_SCORE_DIFFERENCE', 'check_export']
 
@@ -24,13 +23,13 @@ MAX_SCORE_DIFFERENCE = 1e-3
 _MAX_IOU_DIFFERENCE = 0.01
 
 
-def check_export(path: Path, network: nn.Module, chosen: Selection, num_images: int = 2) -> None:
+def check_export(path: Path, network: nn.Module, spec: ModelSpec, num_images: int = 2) -> None:
     """Run a file on images of noise and compare its detections with those of PyTorch.
 
     Args:
         path (Path): Exported file.
         network (nn.Module): :class:`~.network.DeployableDetector`.
-        chosen (Selection): Thresholds of the file.
+        spec (ModelSpec): Thresholds of the file.
         num_images (int): Defaults to 2.
 
     Raises:
@@ -50,11 +49,10 @@ def check_export(path: Path, network: nn.Module, chosen: Selection, num_images: 
     images = images.round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous()
     with torch.no_grad():
         boxes, scores = network(images)
-    most = min(chosen.max_per_img, scores.shape[1] * scores.shape[2])
-    wanted = select_detections(boxes, scores, chosen.score_thr, chosen.iou_thr, most)
+    wanted = select_detections(boxes, scores, spec.score_thr, spec.iou_thr, spec.max_per_img)
     found = detector.run(images.numpy())
     for number, (box, score, label) in enumerate(zip(*(w.numpy() for w in wanted), strict=True)):
-        problem = _difference(found[number], (box, score, label), chosen)
+        problem = _difference(found[number], (box, score, label), spec)
         if problem:
             raise ExportError(
                 f'{path.name} computes something else than PyTorch in image {number} of noise: '
@@ -62,15 +60,15 @@ def check_export(path: Path, network: nn.Module, chosen: Selection, num_images: 
             )
 
 
-def _difference(found: tuple, wanted: tuple, chosen: Selection) -> str:
+def _difference(found: tuple, wanted: tuple, spec: ModelSpec) -> str:
     """What is wrong with the detections of an image, or nothing."""
     # the last of a full list may lose its place to one that is equal but for rounding
     is_full = len(found[1]) == len(wanted[1])
-    limit = max(chosen.score_thr, wanted[1][-1], found[1][-1] if is_full else 0)
+    limit = max(spec.score_thr, wanted[1][-1], found[1][-1] if is_full else 0)
     for ones, others, who in ((wanted, found, 'the file'), (found, wanted, 'PyTorch')):
         for box, score, label in zip(*ones, strict=True):
             if score > limit + MAX_SCORE_DIFFERENCE and not _is_in(
-                others, box, score, label, chosen.iou_thr
+                others, box, score, label, spec.iou_thr
             ):
                 return (
                     f'{who} has no detection of class {label} with score {score:.4f} at '

@@ -106,7 +106,10 @@ def stand_in(monkeypatch, ready, batch, shift=0.0):
             sizes.append(len(data['inputs']))
             images = torch.stack(data['inputs']).permute(0, 2, 3, 1)
             boxes, scores = ready.network(images)
-            outputs = select_detections(boxes, scores, *vars(ready.chosen).values())
+            spec = ready.spec
+            outputs = select_detections(
+                boxes, scores, spec.score_thr, spec.iou_thr, spec.max_per_img
+            )
             for sample, box, score, label in zip(data['data_samples'], *outputs, strict=True):
                 factor = [1 / value for value in sample.scale_factor]
                 keep = score > 0
