@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmdet_mobilenext.runtime.spec import KEY, ModelSpec
 
-__all__ = ['OPSET', 'add_metadata', 'write_onnx']
+__all__ = ['OPSET', 'add_metadata', 'quiet_exporter', 'write_onnx']
 
 OPSET = 18
 """Of ONNX Runtime 1.14 and OpenVINO 2023 and later."""
@@ -40,7 +40,7 @@ def write_onnx(network: nn.Module, images: Tensor, spec: ModelSpec, path: Path) 
         # an example of one image would make it a constant
         images = images[:1].repeat(2, 1, 1, 1)
         dynamic = ({0: torch.export.Dim('batch', min=1)},)
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), quiet_exporter():
         program = torch.onnx.export(
             network.eval(),
             (images,),
@@ -95,8 +95,14 @@ def _name_convolutions(nodes: Sequence) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what torch.onnx says of torchvision's operators and of its own ways."""
+def quiet_exporter() -> Iterator[None]:
+    """Without what torch.onnx says of torchvision's operators and of its own ways.
+
+    Example:
+        >>> with quiet_exporter():
+        ...     logging.getLogger('torch.onnx').isEnabledFor(logging.WARNING)
+        False
+    """
     logger = logging.getLogger('torch.onnx')
     level = logger.level
     logger.setLevel(logging.ERROR)

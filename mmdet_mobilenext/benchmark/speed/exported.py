@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from mmdet_mobilenext.export.onnx_file import quiet_exporter
 
 __all__ = ['RUNTIMES', 'export_onnx', 'flat_tensors', 'left_out', 'load_runtime', 'run_checked']
 
@@ -96,22 +96,11 @@ def export_onnx(
     Returns:
         Path: The file.
     """
-    # what it says of torchvision's operators, and PyTorch of its own ways
-    logger = logging.getLogger('torch.onnx')
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        program = _export(_Flat(function, owner).eval(), images.contiguous())
-    finally:
-        logger.setLevel(level)
+    network = _Flat(function, owner).eval()
+    with torch.no_grad(), quiet_exporter():
+        program = torch.onnx.export(network, (images.contiguous(),), dynamo=True, verbose=False)
     program.save(path)
     return path
-
-
-def _export(network: nn.Module, images: Tensor) -> torch.onnx.ONNXProgram:
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        return torch.onnx.export(network, (images,), dynamo=True, verbose=False)
 
 
 def load_runtime(runtime: str, path: Path, images: Tensor) -> Callable[[], list[np.ndarray]]:
