@@ -14,6 +14,7 @@ if 'PYTEST_XDIST_WORKER' in os.environ:  # a core for each process of the tests
 
 import pytest
 import torch
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 
@@ -31,12 +32,13 @@ def _default_scope():
 
 @pytest.fixture(autouse=True)
 def _same_every_time():
-    """One seed and one scope for every test, and no visualizer of another one.
+    """One seed and one scope for every test, and nothing that mmengine keeps of another.
 
     mmengine's hooks draw with the visualizer that was made last, and a runner takes one that is
     there under its name, with the folder of the run that made it. Each subclass keeps its own.
+    A logger may write to a stream that was closed with its test; runs of one second share a hub.
     """
-    kinds = [Visualizer]
+    kinds = [Visualizer, MMLogger, MessageHub]
     for kind in kinds:
         kind._instance_dict.clear()
         kinds += kind.__subclasses__()

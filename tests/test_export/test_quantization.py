@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import copy
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -122,6 +123,18 @@ def test_int8_file_with_record(make_file, cfg, tmp_path):
     for number in range(4):
         image = Path(cfg.val_dataloader.dataset.data_root, f'VOC2007/JPEGImages/val{number}.jpg')
         assert detector(image).labels[0] == Detector(source)(image).labels[0] == number % 2
+
+
+@pytest.mark.parametrize('make_file', ['xml'], indirect=True)
+def test_only_the_logger_of_nncf_is_made_quiet(make_file, cfg, tmp_path):
+    """A handler that hangs there may be everybody's, as pytest's is."""
+    logger, handler = logging.getLogger('nncf'), logging.StreamHandler()
+    logger.addHandler(handler)
+    try:
+        quantize(make_file(), cfg, tmp_path / 'int8.xml', QuantizationOptions(num_images=2))
+    finally:
+        logger.removeHandler(handler)
+    assert handler.level == logging.NOTSET and logger.level == logging.ERROR
 
 
 def test_accuracy_is_that_of_the_test_tool(make_file, cfg):

@@ -46,7 +46,8 @@ class OpenVinoQuantization:
     def __init__(
         self, path: Path, folder: Path, images: CalibrationImages, options: QuantizationOptions
     ) -> None:
-        nncf.set_log_level(logging.ERROR)
+        # not nncf.set_log_level: that sets the handlers too, which others may share
+        logging.getLogger(nncf.__name__).setLevel(logging.ERROR)
         self._path, self._images = path, images
         self._method = options.method_for('openvino')
         self._bias_correction = options.bias_correction_for('openvino')
