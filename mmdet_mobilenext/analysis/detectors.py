@@ -15,10 +15,8 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from mmdet_mobilenext.benchmark.speed.config_edits import drop_pretrained, find
-from mmdet_mobilenext.checkpoints.safe_loading import load_safely
-from mmdet_mobilenext.checkpoints.strict import compare_state_dicts, weights_in_checkpoint
 from mmdet_mobilenext.engine.environment import OptionError
-from mmdet_mobilenext.engine.model_checks import dense_head
+from mmdet_mobilenext.engine.model_checks import dense_head, load_weights
 from mmdet_mobilenext.engine.run_header_hook import input_shape_of
 
 __all__ = [
@@ -58,11 +56,7 @@ def build_detector(cfg: Config, checkpoint: str | None = None) -> nn.Module:
     if checkpoint is None:
         model.init_weights()
     else:
-        weights = weights_in_checkpoint(load_safely(checkpoint, map_location='cpu'), checkpoint)
-        compare_state_dicts(model, weights).raise_if_bad(
-            f'{checkpoint} and the model of the config'
-        )
-        model.load_state_dict(weights, strict=False)
+        load_weights(model, checkpoint)
     model.eval()
     return model
 

@@ -23,19 +23,17 @@ from typing import Any
 os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
 
 import torch
-from mmdet.registry import DATASETS, MODELS
+from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import init_default_scope
 from torch import nn
 
-from mmdet_mobilenext.checkpoints.safe_loading import load_safely
-from mmdet_mobilenext.checkpoints.strict import compare_state_dicts, weights_in_checkpoint
 from mmdet_mobilenext.engine.complexity import count_madds, count_parameters
 from mmdet_mobilenext.engine.fold_norm_hook import fold_frozen_norms, folds_norms
 from mmdet_mobilenext.engine.keep_memory_hook import keep_freed_memory, keeps_memory
 from mmdet_mobilenext.engine.memory_format_hook import to_channels_last, wants_channels_last
+from mmdet_mobilenext.engine.model_checks import build_model, load_weights
 from mmdet_mobilenext.engine.test_exported import is_exported
 from mmdet_mobilenext.evaluation import ExportedDetector
 
@@ -65,18 +63,14 @@ def load_detector(config: str | Config, checkpoint: str) -> tuple[Config, nn.Mod
 
     Raises:
         CheckpointKeyError: If the weights do not fill it.
+        OptionError: If a part of the model refuses its arguments.
     """
     if is_exported(checkpoint):
         return load_exported(config, checkpoint)
     cfg = config if isinstance(config, Config) else Config.fromfile(config)
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
-    model = MODELS.build(cfg.model)
-    weights = weights_in_checkpoint(load_safely(checkpoint, map_location='cpu'), checkpoint)
-    compare_state_dicts(model, weights).raise_if_bad(
-        f'{checkpoint} and the model of {cfg.filename}'
-    )
-    model.load_state_dict(weights, strict=False)
-    model.to('cuda' if torch.cuda.is_available() else 'cpu').eval()
+    model = build_model(cfg)
+    load_weights(model, checkpoint)
+    model.to('cuda' if torch.cuda.is_available() else 'cpu')
     hook = (cfg.get('default_hooks') or {}).get('memory_format')
     if hook and wants_channels_last(hook.get('channels_last', 'auto'), model):
         to_channels_last(model)

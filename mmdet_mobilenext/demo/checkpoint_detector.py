@@ -13,11 +13,10 @@ from mmdet.apis import inference_detector
 from mmdet.structures import DetDataSample
 from mmdet.utils import get_test_pipeline_cfg
 from mmengine.model import revert_sync_batchnorm
-from mmengine.runner import load_checkpoint
 from torch import nn
 
 from mmdet_mobilenext.engine.config import load_config
-from mmdet_mobilenext.engine.model_checks import build_model, check_weights
+from mmdet_mobilenext.engine.model_checks import build_model, load_weights
 from mmdet_mobilenext.engine.train import check_load_from
 from mmdet_mobilenext.export.settings import class_names
 from mmdet_mobilenext.runtime.detections import Detections
@@ -56,10 +55,8 @@ class CheckpointDetector:
         cfg = load_config(os.fspath(config))
         check_load_from(checkpoint)
         model = build_model(cfg)
-        check_weights(model, checkpoint)
-        # Not mmdet's init_detector, which does not mind missing keys.
-        loaded = load_checkpoint(model, checkpoint, 'cpu', strict=True, logger='silent')
-        self.classes = class_names(cfg, loaded.get('meta'), _num_classes(model))
+        meta = load_weights(model, checkpoint).get('meta')
+        self.classes = class_names(cfg, meta, _num_classes(model))
         self._model = revert_sync_batchnorm(model).to(device).eval()
         self._model.cfg = cfg
         pipeline = get_test_pipeline_cfg(cfg.copy())

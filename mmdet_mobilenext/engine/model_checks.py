@@ -7,12 +7,14 @@ import copy
 import logging
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import CheckpointLoader
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
 from mmdet_mobilenext.checkpoints.strict import (
@@ -24,7 +26,14 @@ from mmdet_mobilenext.checkpoints.strict import (
 from .config import hooks_of_type
 from .environment import OptionError
 
-__all__ = ['build_model', 'check_levels', 'check_weights', 'dense_head', 'settle_strict_load']
+__all__ = [
+    'build_model',
+    'check_levels',
+    'check_weights',
+    'dense_head',
+    'load_weights',
+    'settle_strict_load',
+]
 
 
 def build_model(cfg: Config) -> nn.Module:
@@ -149,12 +158,41 @@ def check_weights(model: nn.Module, path: str) -> None:
     Example:
         >>> check_weights(nn.Linear(2, 3), 'https://example.com/epoch_1-01234567.pth')
     """
-    if '://' in path:
-        return
+    if '://' not in path:
+        _matching_checkpoint(model, path)
+
+
+def load_weights(model: nn.Module, path: str) -> dict[str, Any]:
+    """Fill a model, as testing does. mmdet's ``init_detector`` does not mind missing keys.
+
+    Args:
+        model (nn.Module): Model of the config, on the CPU.
+        path (str): Checkpoint, which must match key by key; read once.
+
+    Returns:
+        dict[str, Any]: The checkpoint.
+
+    Raises:
+        CheckpointKeyError: If a key or shape differs; with numbers and examples, in one line.
+        FileNotFoundError: If there is no such file.
+
+    Example:
+        >>> import os, tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), 'weights.pth')
+        >>> torch.save(dict(meta=dict(epoch=2), state_dict=nn.Linear(2, 3).state_dict()), path)
+        >>> load_weights(nn.Linear(2, 3), path)['meta']
+        {'epoch': 2}
+    """
+    checkpoint = _matching_checkpoint(model, path)
+    # the second half of mmengine's load_checkpoint, which would read the file again
+    return _load_checkpoint_to_model(model, checkpoint, strict=True, logger='silent')
+
+
+def _matching_checkpoint(model: nn.Module, path: str) -> dict[str, Any]:
     checkpoint = CheckpointLoader.load_checkpoint(path, 'cpu', logger='silent')
     report = compare_state_dicts(model, weights_in_checkpoint(checkpoint, path))
     if report.ok:
-        return
+        return checkpoint
     shapes = [f'{key} {ours} and {theirs}' for key, ours, theirs in report.wrong_shape]
     parts = [
         f'{len(keys)} {what}, such as {keys[0]}'

@@ -11,10 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from mmengine.runner import load_checkpoint
 
 from mmdet_mobilenext.engine.config import load_config
-from mmdet_mobilenext.engine.model_checks import build_model, check_weights
+from mmdet_mobilenext.engine.model_checks import build_model, load_weights
 from mmdet_mobilenext.engine.train import check_load_from
 from mmdet_mobilenext.runtime.backends import COMPANIONS, model_files
 from mmdet_mobilenext.runtime.spec import COLORS, ModelSpec
@@ -101,8 +100,7 @@ def deployable(
     trained_size, chosen = input_size(cfg), selection(cfg)
     if score_thr is not None:
         chosen = replace(chosen, score_thr=score_thr)
-    check_weights(model, checkpoint)
-    weights = load_checkpoint(model, checkpoint, 'cpu', strict=True, logger='silent')
+    meta = load_weights(model, checkpoint).get('meta')
     size = tuple(size or trained_size)
     divisor = model.data_preprocessor.pad_size_divisor
     if min(size) < 1 or any(side % divisor for side in size):
@@ -116,7 +114,6 @@ def deployable(
         resize_priors(model.bbox_head, cfg, size, [tuple(x.shape[-2:]) for x in levels])
     network = DeployableDetector(model, size, color).eval()
     check_nms_pre(cfg, max(network.level_priors) * network.num_classes)
-    meta = weights.get('meta') if isinstance(weights, Mapping) else None
     names = tuple(classes) if classes else class_names(cfg, meta, network.num_classes)
     if len(names) != network.num_classes:
         raise ExportError(
