@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmdet_mobilenext.checkpoints.safe_loading.download import file_sha256
+from mmdet_mobilenext.checksum import sha256_of
 from mmdet_mobilenext.evaluation.disagreement import score_threshold
 from mmdet_mobilenext.evaluation.records import DetectionRecords, RecordsFileError
 
@@ -140,7 +140,7 @@ def _profile(
         for name, folder in firsts.items()
     ]
     place = plan.folder / 'profile'
-    source = file_sha256(str(Path(__file__).with_name('cost.py')))[:16]
+    source = sha256_of(Path(__file__).with_name('cost.py'))[:16]
     threads_and_code = dict(threads=threads, code=plan.code, source=source)
     measured = _measure(place / 'cost.json', dict(models=entries, **options, **threads_and_code))
     memory = {

@@ -16,7 +16,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmdet_mobilenext.checkpoints.safe_loading.download import file_sha256
+from mmdet_mobilenext.checksum import sha256_of
 from mmdet_mobilenext.engine.test_exported import exported_config, is_exported
 from mmdet_mobilenext.evaluation.exported_detector import ExportedDetector
 from mmdet_mobilenext.runtime import Detector, ModelSpec
@@ -156,7 +156,7 @@ def open_exported(path: str | os.PathLike) -> ExportedFile:
     """
     path = os.fspath(path)
     detector = Detector(path, threads=1)
-    files = {part.name: (part.stat().st_size, file_sha256(str(part))) for part in model_files(path)}
+    files = {part.name: (part.stat().st_size, sha256_of(part)) for part in model_files(path)}
     return ExportedFile(path, detector.backend, detector.spec, files)
 
 
@@ -174,7 +174,7 @@ def weights_digest(path: str | os.PathLike) -> str:
         64
     """
     parts = model_files(path) if is_exported(path) else [Path(path)]
-    digests = [file_sha256(str(part)) for part in parts]
+    digests = [sha256_of(part) for part in parts]
     return (
         digests[0] if len(digests) == 1 else hashlib.sha256(''.join(digests).encode()).hexdigest()
     )

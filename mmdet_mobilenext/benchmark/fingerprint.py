@@ -23,7 +23,7 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 
 import mmdet_mobilenext
-from mmdet_mobilenext.checkpoints.safe_loading.download import file_sha256
+from mmdet_mobilenext.checksum import sha256_of
 from mmdet_mobilenext.registry import SCOPE
 
 from .errors import BenchmarkError
@@ -199,14 +199,14 @@ def file_digests(cfg: Config) -> dict[str, str]:
     for name in [imports] if isinstance(imports, str) else imports:
         origin = getattr(importlib.util.find_spec(name), 'origin', None)
         if name.split('.')[0] != mmdet_mobilenext.__name__ and origin and osp.isfile(origin):
-            found[f'custom_imports: {name}'] = file_sha256(origin)[:16]
+            found[f'custom_imports: {name}'] = sha256_of(origin)[:16]
 
     def visit(node: Any) -> None:
         if isinstance(node, dict):
             for key, value in node.items():
                 is_weights = key in ('checkpoint', 'load_from') and isinstance(value, str)
                 if is_weights and osp.isfile(value):
-                    found[f'weights: {value}'] = file_sha256(value)[:16]
+                    found[f'weights: {value}'] = sha256_of(value)[:16]
                 visit(value)
         elif isinstance(node, (list, tuple)):
             for value in node:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Strict conversion of foreign checkpoints; ``sources`` has one module per source."""
 
-import hashlib
 import io
 import os
 import re
@@ -13,6 +12,7 @@ import torch
 from mmdet.datasets import CocoDataset, VOCDataset
 from torch import Tensor
 
+from mmdet_mobilenext.checksum import sha256_of
 from mmdet_mobilenext.engine.atomic_checkpoint_hook import AtomicLocalBackend
 from mmdet_mobilenext.version import __version__
 
@@ -281,19 +281,3 @@ def _class_names(classes: Sequence[str] | None, num_classes: int) -> tuple[str, 
             f'{list(classes)}'
         )
     return tuple(classes)
-
-
-def sha256_of(path: str | os.PathLike) -> str:
-    """SHA-256 of a file.
-
-    Args:
-        path (str | PathLike): File to read.
-
-    Returns:
-        str: 64 hexadecimal digits.
-    """
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        for chunk in iter(lambda: file.read(1 << 20), b''):
-            digest.update(chunk)
-    return digest.hexdigest()

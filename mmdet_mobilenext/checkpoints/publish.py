@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 
+from mmdet_mobilenext.checksum import sha256_of
 from mmdet_mobilenext.engine.atomic_checkpoint_hook import AtomicLocalBackend
 from mmdet_mobilenext.version import __version__
 
 from .class_rows import select_classes
-from .convert import sha256_of
 from .safe_loading import load_safely
 from .strict import ema_weights_in_checkpoint, weights_in_checkpoint
 

@@ -21,8 +21,8 @@ from mmengine.registry import HOOKS, MODELS
 from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 from torch import nn
 
-from mmdet_mobilenext.checkpoints.safe_loading.download import file_sha256
 from mmdet_mobilenext.checkpoints.strict import unwrap_model
+from mmdet_mobilenext.checksum import sha256_of
 
 __all__ = [
     'InitialWeightsHook',
@@ -144,7 +144,7 @@ def describe_initial_weights(runner: Runner) -> str:
 def _named(path: str) -> str:
     if not osp.isfile(path):  # an address
         return path
-    return f'{osp.basename(path)} (sha256 {file_sha256(path)[:12]})'
+    return f'{osp.basename(path)} (sha256 {sha256_of(path)[:12]})'
 
 
 @HOOKS.register_module(force=True)

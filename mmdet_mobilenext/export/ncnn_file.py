@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mmdet_mobilenext.checkpoints.convert import sha256_of
+from mmdet_mobilenext.checksum import sha256_of
 from mmdet_mobilenext.runtime.spec import ModelSpec
 
 from .errors import ExportError

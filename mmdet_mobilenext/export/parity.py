@@ -21,7 +21,7 @@ from rich.progress import track
 from scipy.optimize import linear_sum_assignment
 
 from mmdet_mobilenext.benchmark.cost import load_detector
-from mmdet_mobilenext.checkpoints.convert import sha256_of
+from mmdet_mobilenext.checksum import sha256_of
 from mmdet_mobilenext.datasets.checks import check_dataset_cfgs
 from mmdet_mobilenext.engine.test_exported import exported_config
 from mmdet_mobilenext.engine.train import check_load_from

@@ -19,7 +19,7 @@ from mmdet_mobilenext.benchmark.folder import write_json
 from mmdet_mobilenext.benchmark.speed.command import check_writable
 from mmdet_mobilenext.benchmark.speed.lineup import be_quiet
 from mmdet_mobilenext.benchmark.speed.report import describe_machine, versions
-from mmdet_mobilenext.checkpoints.convert import sha256_of
+from mmdet_mobilenext.checksum import sha256_of
 from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.runtime.backends import BACKENDS, split_backend
 from mmdet_mobilenext.version import installed_versions

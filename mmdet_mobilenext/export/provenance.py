@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmdet_mobilenext.checkpoints.convert import sha256_of
+from mmdet_mobilenext.checksum import sha256_of
 from mmdet_mobilenext.version import __version__, installed_versions
 
 __all__ = ['provenance']

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmdet_mobilenext.benchmark.errors import MixedRunsError
 from mmdet_mobilenext.benchmark.fingerprint import differences, flatten_config
 from mmdet_mobilenext.benchmark.folder import read_json, write_json
-from mmdet_mobilenext.checkpoints.safe_loading.download import file_sha256
+from mmdet_mobilenext.checksum import sha256_of
 
 from .crops import STAMP
 
@@ -45,7 +45,7 @@ def config_settings(cfg: Config, prefix: str = '') -> dict[str, str]:
     }
     stamp = Path(cfg.get('data_root') or '') / STAMP
     if stamp.is_file():
-        flat[f'{prefix}{STAMP}'] = file_sha256(stamp)[:16]
+        flat[f'{prefix}{STAMP}'] = sha256_of(stamp)[:16]
     return flat
 
 

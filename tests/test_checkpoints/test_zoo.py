@@ -20,7 +20,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from small_voc import ROOT
 
-from mmdet_mobilenext.checkpoints.convert import SOURCES, sha256_of
+from mmdet_mobilenext.checkpoints.convert import SOURCES
 from mmdet_mobilenext.checkpoints.key_map import mobilenext_map
 from mmdet_mobilenext.checkpoints.sources.houqb_detector import SCORES
 from mmdet_mobilenext.checkpoints.strict import CheckpointKeyError
@@ -31,6 +31,7 @@ from mmdet_mobilenext.checkpoints.zoo import (
     verify_weights,
 )
 from mmdet_mobilenext.checkpoints.zoo.fetch import how_to_use
+from mmdet_mobilenext.checksum import sha256_of
 from mmdet_mobilenext.engine.complexity import count_madds, count_parameters
 from mmdet_mobilenext.models import MobileNeXt
 

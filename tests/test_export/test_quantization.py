@@ -14,7 +14,7 @@ import pytest
 from colour_detector import CLASSES, SIDE, write_detector, write_images
 from mmengine.config import Config
 
-from mmdet_mobilenext.checkpoints.convert import sha256_of
+from mmdet_mobilenext.checksum import sha256_of
 from mmdet_mobilenext.datasets.checks import DataCheckError
 from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.engine.test_exported import test_exported as run_tool_test

@@ -19,7 +19,7 @@ from mmengine.config import Config
 from scipy.stats import bootstrap
 from torch import nn
 
-from mmdet_mobilenext.checkpoints.convert import sha256_of
+from mmdet_mobilenext.checksum import sha256_of
 from mmdet_mobilenext.evaluation.exported_detector import ExportedDetector
 from mmdet_mobilenext.export.settings import test_transforms
 from mmdet_mobilenext.runtime import Detector, read_image

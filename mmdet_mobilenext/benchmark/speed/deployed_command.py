@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from mmdet_mobilenext.checkpoints.convert import sha256_of
+from mmdet_mobilenext.checksum import sha256_of
 from mmdet_mobilenext.engine.atomic_checkpoint_hook import AtomicLocalBackend
 from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.runtime.backends import split_backend

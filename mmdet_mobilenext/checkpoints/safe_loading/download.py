@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import os.path as osp
 import re
 from urllib.parse import urlsplit
 
 import torch
+
+from mmdet_mobilenext.checksum import sha256_of
 
 from .errors import CheckpointFileError
 from .opt_in import warn
@@ -26,14 +27,6 @@ def split_checksum(url: str) -> tuple[str, str | None]:
     if not match:
         raise ValueError(f'{url}: after "#" there must be sha256= and 64 hex digits')
     return address, match.group(1).lower()
-
-
-def file_sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def fetch_checkpoint(url: str, model_dir: str | None = None, progress: bool = False) -> str:
@@ -77,7 +70,7 @@ def fetch_checkpoint(url: str, model_dir: str | None = None, progress: bool = Fa
     model_dir = model_dir or osp.join(torch.hub.get_dir(), 'checkpoints')
     path = osp.join(model_dir, filename)
     if osp.isfile(path):
-        if file_sha256(path).startswith(checksum):
+        if sha256_of(path).startswith(checksum):
             return path
         warn(f'{path} does not have the SHA-256 {checksum}; it is downloaded again')
     os.makedirs(model_dir, exist_ok=True)

@@ -14,12 +14,13 @@ from urllib.parse import unquote, urlsplit
 from filelock import FileLock
 from mmengine.config import Config
 
-from mmdet_mobilenext.checkpoints.convert import convert_checkpoint, sha256_of
+from mmdet_mobilenext.checkpoints.convert import convert_checkpoint
 from mmdet_mobilenext.checkpoints.safe_loading import (
     CheckpointFileError,
     UnsafeCheckpointError,
     load_safely,
 )
+from mmdet_mobilenext.checksum import sha256_of
 from mmdet_mobilenext.datasets.work_folder import work_folder
 
 from .errors import WeightsError

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmdet_mobilenext.checkpoints.convert import sha256_of
+from mmdet_mobilenext.checksum import sha256_of
 
 from .errors import WeightsError
 from .index import WeightsEntry

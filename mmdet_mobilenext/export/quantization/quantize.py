@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmdet_mobilenext.checkpoints.convert import sha256_of
+from mmdet_mobilenext.checksum import sha256_of
 from mmdet_mobilenext.runtime import Detector, ModelSpec
 
 from ..errors import ExportError

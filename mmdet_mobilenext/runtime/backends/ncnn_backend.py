@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import ncnn
 import numpy as np
+
+from mmdet_mobilenext.checksum import sha256_of
 
 from ..errors import ModelFileError
 from ..spec import ModelSpec
@@ -114,7 +115,7 @@ def _check_sums(spec: ModelSpec, path: Path, weights: Path) -> None:
         return
     for part in (path, weights):
         wanted = sums.get(part.suffix[1:]) if isinstance(sums, dict) else None
-        if wanted != hashlib.sha256(part.read_bytes()).hexdigest():
+        if wanted != sha256_of(part):
             raise ModelFileError(
                 f'{part} is damaged or of another export: its SHA-256 is not the one in '
                 f'{path.with_suffix(".json").name}'
