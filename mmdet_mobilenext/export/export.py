@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -20,6 +19,7 @@ from mmdet_mobilenext.runtime.spec import COLORS, ModelSpec
 
 from .errors import ExportError
 from .network import DeployableDetector, check_exportable
+from .packages import PACKAGES, check_packages
 from .provenance import provenance
 from .self_check import check_export
 from .settings import (
@@ -34,12 +34,6 @@ __all__ = ['FORMATS', 'Deployable', 'deployable', 'export']
 
 FORMATS = {'onnx': '.onnx', 'openvino': '.xml', 'ncnn': '.param'}
 """Formats and the suffixes of their files."""
-PACKAGES = {
-    'onnx': ('onnx', 'onnxscript', 'onnxruntime'),
-    'openvino': ('onnx', 'onnxscript', 'openvino'),
-    'ncnn': ('ncnn', 'pnnx'),
-}
-"""Packages that write a format and check what was written."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +161,7 @@ def export(
         FileExistsError: If ``out`` is there, without ``force``.
     """
     path, file_format = check_target(out, file_format, force)
-    check_packages(file_format)
+    check_packages(file_format, PACKAGES[file_format])
     kind = 'detections' if with_nms and file_format != 'ncnn' else 'raw'
     if file_format == 'ncnn' and options.get('batch', 1) != 1:
         raise ExportError('ncnn runs one image at a time: leave --dynamic-batch and --batch away')
@@ -219,23 +213,6 @@ def check_target(out: str | os.PathLike, file_format: str | None, force: bool) -
         if file.exists() and not force:
             raise FileExistsError(f'{file} exists: --force overwrites it')
     return path, wanted
-
-
-def check_packages(file_format: str) -> None:
-    """Check that a format can be written here.
-
-    Args:
-        file_format (str): Of :data:`FORMATS`.
-
-    Raises:
-        ExportError: With the packages that are not installed.
-    """
-    missing = [name for name in PACKAGES[file_format] if find_spec(name) is None]
-    if missing:
-        raise ExportError(
-            f"{file_format} needs {', '.join(missing)}: `pip install 'mmdet_mobilenext[export]'`, "
-            'or `python3 tools/setup_env.py --extras export` in a checkout'
-        )
 
 
 def write(ready: Deployable, path: Path, file_format: str) -> Path:

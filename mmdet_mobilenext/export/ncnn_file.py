@@ -18,6 +18,7 @@ from mmdet_mobilenext.runtime.spec import ModelSpec
 
 from .errors import ExportError
 from .network import DeployableDetector
+from .packages import PACKAGES, check_packages
 
 __all__ = ['BLOBS', 'named_blobs', 'write_ncnn']
 
@@ -49,11 +50,9 @@ def write_ncnn(network: DeployableDetector, spec: ModelSpec, path: Path) -> None
         ExportError: If pnnx or ncnn is not installed, or the network has operators that ncnn has
             not.
     """
-    try:
-        import ncnn  # noqa: F401 - it says which operators there are
-        import pnnx
-    except ModuleNotFoundError as error:
-        raise ExportError(f'there is no {error.name}: `pip install pnnx ncnn`') from error
+    check_packages('ncnn', PACKAGES['ncnn'])
+    import pnnx
+
     if (spec.kind, spec.batch) != ('raw', 1):
         raise ExportError(
             'ncnn files have no NMS and take one image: the kind must be raw and the batch 1, but '

@@ -17,7 +17,7 @@ from random_detectors import noise, predict, random_detector, save_checkpoint, s
 from small_voc import environment, run_tool
 
 from mmdet_mobilenext.engine.config import load_config
-from mmdet_mobilenext.export import ExportError, deployable, export
+from mmdet_mobilenext.export import ExportError, deployable, export, packages
 from mmdet_mobilenext.export.export import check_target, write
 from mmdet_mobilenext.runtime import Detector, ModelFileError
 from mmdet_mobilenext.runtime.spec import KEY
@@ -216,9 +216,7 @@ def test_targets(tmp_path):
 
 
 def test_missing_packages_are_named(small, tmp_path, monkeypatch):
-    # the function of that name hides it in the package
-    module = sys.modules['mmdet_mobilenext.export.export']
-    monkeypatch.setattr(module, 'find_spec', lambda name: None if 'script' in name else name)
+    monkeypatch.setattr(packages, 'find_spec', lambda name: None if 'script' in name else name)
     with pytest.raises(ExportError, match=r'onnx needs onnxscript: `pip install .*\[export\]'):
         export(*small[:2], tmp_path / 'a.onnx')
 

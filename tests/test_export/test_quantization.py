@@ -18,7 +18,7 @@ from mmdet_mobilenext.checksum import sha256_of
 from mmdet_mobilenext.datasets.checks import DataCheckError
 from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.engine.test_exported import test_exported as run_tool_test
-from mmdet_mobilenext.export import ExportError
+from mmdet_mobilenext.export import ExportError, packages
 from mmdet_mobilenext.export.openvino_file import write_openvino
 from mmdet_mobilenext.export.quantization import (
     AccuracyDropError,
@@ -247,6 +247,13 @@ def test_formats_and_files_that_do_not_fit(cfg, tmp_path):
     again = write_detector(tmp_path / 'float.int8.onnx', precision='int8')
     with pytest.raises(ExportError, match='int8 already'):
         quantize(again, cfg, tmp_path / 'int8.onnx')
+
+
+def test_missing_packages_are_named(make_file, cfg, tmp_path, monkeypatch):
+    source = make_file()
+    monkeypatch.setattr(packages, 'find_spec', lambda name: None)
+    with pytest.raises(ExportError, match=r'int8 in \w+ needs \w+, \w+: `pip install .*\[export\]'):
+        quantize(source, cfg, tmp_path / f'int8{source.suffix}')
 
 
 def test_calibration_images(cfg, tmp_path):

@@ -18,6 +18,7 @@ from mmdet_mobilenext.runtime import Detector, ModelSpec
 
 from ..errors import ExportError
 from ..export import check_target, put_in_place
+from ..packages import check_packages
 from .calibration import calibration_images
 from .errors import AccuracyDropError
 from .layers import Precisions
@@ -83,7 +84,8 @@ def quantize(
 
     Raises:
         AccuracyDropError: If the loss is larger than ``options.max_drop``.
-        ExportError: For a file that cannot be quantised, or options that do not fit it.
+        ExportError: For a file that cannot be quantised, options that do not fit it, or packages
+            that are not installed.
         FileExistsError: If ``out`` is there, without ``force``.
         DataCheckError, FileNotFoundError, ImageError, ModelFileError, OptionError: Before any work.
     """
@@ -91,6 +93,7 @@ def quantize(
     source = Path(model)
     path, file_format = check_target(out, None, force)
     _check_formats(source, path, file_format)
+    check_packages(f'int8 in {file_format}', _PACKAGES[file_format])
     options.method_for(file_format), options.bias_correction_for(file_format)
     before_file = Detector(source)
     spec = before_file.spec
@@ -173,19 +176,13 @@ def _check_formats(source: Path, path: Path, file_format: str) -> None:
 
 def _quantization(file_format: str) -> type:
     """Imported late: these packages are needed here alone."""
-    try:
-        if file_format == 'onnx':
-            from .onnx_int8 import OnnxQuantization
+    if file_format == 'onnx':
+        from .onnx_int8 import OnnxQuantization
 
-            return OnnxQuantization
-        from .openvino_int8 import OpenVinoQuantization
+        return OnnxQuantization
+    from .openvino_int8 import OpenVinoQuantization
 
-        return OpenVinoQuantization
-    except ModuleNotFoundError as error:
-        raise ExportError(
-            f"there is no {error.name}: `pip install 'mmdet_mobilenext[export]'`, or "
-            '`python3 tools/setup_env.py --extras export` in a checkout'
-        ) from error
+    return OpenVinoQuantization
 
 
 def _set_metadata(path: Path, spec: ModelSpec, file_format: str) -> None:
