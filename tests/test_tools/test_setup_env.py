@@ -20,7 +20,7 @@ sys.path.insert(0, str(TOOLS))
 try:
     import setup_env
     from _setup import environment as environment_module
-    from _setup import failures, inside, progress
+    from _setup import failures, inside, mmcv_build, progress
     from _setup.environment import LOCK, STAMP, Environment, locked
     from _setup.failures import SetupError, explain_failure
     from _setup.progress import Display, Progress
@@ -499,7 +499,7 @@ class TestCompiler:
             monkeypatch.delenv(variable, raising=False)
         monkeypatch.setenv('PATH', str(tmp_path))
         (tmp_path / 'Python.h').write_text('')
-        monkeypatch.setattr(setup_env.sysconfig, 'get_path', lambda name: str(tmp_path))
+        monkeypatch.setattr(mmcv_build.sysconfig, 'get_path', lambda name: str(tmp_path))
 
         def add(name):
             (tmp_path / name).write_text('#!/bin/sh\n')
@@ -509,32 +509,32 @@ class TestCompiler:
 
     def test_missing_programs_are_named(self, path, tmp_path):
         with pytest.raises(SetupError, match=r"no C compiler .'gcc'.*build-essential"):
-            setup_env.require_compiler()
+            mmcv_build.require_compiler()
         path('gcc')
         with pytest.raises(SetupError, match=r"no C\+\+ compiler .'g\+\+'"):
-            setup_env.require_compiler()
+            mmcv_build.require_compiler()
         path('g++')
-        setup_env.require_compiler()
+        mmcv_build.require_compiler()
         (tmp_path / 'Python.h').unlink()
         with pytest.raises(SetupError, match=r'Python\.h is missing.*-dev'):
-            setup_env.require_compiler()
+            mmcv_build.require_compiler()
 
     def test_chosen_compiler(self, path, monkeypatch):
         path('gcc')
         path('ccache')
         monkeypatch.setenv('CXX', 'ccache clang++')
-        setup_env.require_compiler()
+        mmcv_build.require_compiler()
         monkeypatch.setenv('CXX', 'absent')
         with pytest.raises(SetupError, match="'absent'"):
-            setup_env.require_compiler()
+            mmcv_build.require_compiler()
 
     def test_jobs_fit_in_memory(self, monkeypatch):
         pages = {'SC_PAGE_SIZE': 4096, 'SC_PHYS_PAGES': 4 * 2**30 // 4096}
         monkeypatch.setattr(os, 'sysconf', pages.get)
         monkeypatch.setattr(os, 'sched_getaffinity', lambda _: range(64), raising=False)
-        assert setup_env.default_jobs() == 2
+        assert mmcv_build.default_jobs() == 2
         monkeypatch.setattr(os, 'sched_getaffinity', lambda _: range(1), raising=False)
-        assert setup_env.default_jobs() == 1
+        assert mmcv_build.default_jobs() == 1
 
 
 class Fake(Environment):
@@ -576,13 +576,13 @@ class Fake(Environment):
 def fake(tmp_path, monkeypatch):
     made = Fake(tmp_path, Display(io.StringIO()))
     monkeypatch.setattr(setup_env, 'Environment', lambda *_: made)
-    monkeypatch.setattr(setup_env, 'require_compiler', lambda: None)
-    monkeypatch.setattr(setup_env.shutil, 'which', lambda name: None)
+    monkeypatch.setattr(mmcv_build, 'require_compiler', lambda: None)
+    monkeypatch.setattr(mmcv_build.shutil, 'which', lambda name: None)
     monkeypatch.delenv('CUDA_HOME', raising=False)
     monkeypatch.delenv('MAX_JOBS', raising=False)
     made.purged = []
     monkeypatch.setattr(
-        setup_env.subprocess, 'run', lambda command, **_: made.purged.append(command[-2:])
+        mmcv_build.subprocess, 'run', lambda command, **_: made.purged.append(command[-2:])
     )
     return made
 
@@ -646,7 +646,7 @@ class TestSetUp:
 
     def test_max_jobs_of_the_user(self, fake, monkeypatch):
         monkeypatch.setenv('MAX_JOBS', '7')
-        setup_env.build_mmcv(fake, cuda=False)
+        mmcv_build.build_mmcv(fake, cuda=False)
         assert fake.pips[0][1]['MAX_JOBS'] == '7'
 
     def test_half_installed_is_written_over(self, fake):
@@ -723,21 +723,21 @@ class TestCuda:
     )
     def test_choice(self, fake, monkeypatch, choice, torch, nvcc, wanted):
         fake.torch = torch
-        monkeypatch.setattr(setup_env.shutil, 'which', lambda _: '/bin/nvcc' if nvcc else None)
-        assert setup_env.wants_cuda(fake, choice) is wanted
+        monkeypatch.setattr(mmcv_build.shutil, 'which', lambda _: '/bin/nvcc' if nvcc else None)
+        assert mmcv_build.wants_cuda(fake, choice) is wanted
         said = fake.display.stream.getvalue()
         assert ('nvcc is not on PATH' in said) is (choice == 'auto' and not nvcc)
 
     def test_yes_that_cannot_be(self, fake):
         with pytest.raises(SetupError, match='CPU build'):
-            setup_env.wants_cuda(fake, 'yes')
+            mmcv_build.wants_cuda(fake, 'yes')
         fake.torch = GPU
         with pytest.raises(SetupError, match=r'nvcc is not on PATH.*13\.0'):
-            setup_env.wants_cuda(fake, 'yes')
+            mmcv_build.wants_cuda(fake, 'yes')
 
     def test_cpu_ops_on_a_gpu_machine_are_built_again(self, fake, monkeypatch):
         fake.torch, fake.checks = GPU, [OK, {**OK, 'cuda_ops': '13.0'}]
-        monkeypatch.setattr(setup_env.shutil, 'which', lambda _: '/bin/nvcc')
+        monkeypatch.setattr(mmcv_build.shutil, 'which', lambda _: '/bin/nvcc')
         assert 'built for the CPU only' in set_up(fake)
         assert fake.pips[0][1]['FORCE_CUDA'] == '1'
         assert 'CUDA_VISIBLE_DEVICES' not in fake.pips[0][1]

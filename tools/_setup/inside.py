@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+REQUIREMENTS = ROOT / 'requirements.txt'
 PROJECT = 'mmdet-mobilenext'
 
 # setuptools 81 removed pkg_resources, which builds of this stack still use.
@@ -183,7 +184,7 @@ def probe(extras: Sequence[str]) -> dict:
     if unknown := sorted(set(extras) - set(offered)):
         return {'unknown': f'unknown extras {unknown}: pyproject.toml has {sorted(offered)}'}
 
-    lines = parse_requirements((ROOT / 'requirements.txt').read_text(encoding='utf-8'))
+    lines = parse_requirements(REQUIREMENTS.read_text(encoding='utf-8'))
     pinned = [needed for needed in map(requirement, lines) if applies(needed)]
     added = wanted_by(extras, offered)
     group_of = {normalised(requirement(line).name): 'tools' for line in BUILD_TOOLS}
