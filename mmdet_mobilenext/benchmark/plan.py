@@ -10,21 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from torch import nn
 
-from mmdet_mobilenext.checkpoints.safe_loading import fetch_checkpoint, load_safely
-from mmdet_mobilenext.checkpoints.strict import compare_state_dicts, weights_in_checkpoint
-from mmdet_mobilenext.datasets.checks import check_dataset_cfgs
+from mmdet_mobilenext.checkpoints.safe_loading import fetch_checkpoint
 from mmdet_mobilenext.datasets.generated_voc import generate_voc
 from mmdet_mobilenext.engine.config import load_config
-from mmdet_mobilenext.engine.environment import check_environment
 from mmdet_mobilenext.engine.initial_weights import from_scratch_message, settle_weights
 from mmdet_mobilenext.engine.test_exported import is_exported
-from mmdet_mobilenext.engine.train import check_load_from, check_num_classes
 
+from .config_checks import check_config, check_written_config
 from .errors import BenchmarkError
 from .exported_file import ExportedFile, check_competitors, open_exported, test_config
 from .fingerprint import (
@@ -32,7 +26,6 @@ from .fingerprint import (
     config_digest,
     data_classes,
     data_fingerprint,
-    differences,
     file_digests,
     flatten_config,
 )
@@ -190,10 +183,10 @@ def make_plan(
     for name, path in zip(names, order, strict=True):
         if path in files:
             cfg, mine = test_config(loaded[0], files[path]), (path,)
-            _check_writable(path, cfg)
+            check_written_config(path, cfg)
         else:
             cfg, mine = next(given), tuple(itertools.islice(weights, len(seeds)))
-            trained_on.update(_check_config(path, cfg, mine))
+            trained_on.update(check_config(path, cfg, mine))
         models.append(ModelPlan(name, path, cfg, config_digest(cfg), mine, files.get(path)))
     data = dict(test=_same_data(models, 'test'))
     if not checkpoints:
@@ -248,62 +241,6 @@ def unique_names(configs: Sequence[str]) -> list[str]:
 def _make_data(cfg: Config) -> None:
     if cfg.get('generated_splits'):
         generate_voc(cfg.data_root, splits=dict(cfg.generated_splits), seed=0)
-
-
-def _check_config(
-    path: str, cfg: Config, checkpoints: Sequence[str]
-) -> dict[str, tuple[str, ...] | None]:
-    """Build the model, look at data and checkpoints.
-
-    Returns:
-        dict[str, tuple[str, ...] | None]: The classes that each checkpoint says it knows.
-    """
-    for checkpoint in checkpoints:
-        check_load_from(checkpoint)
-    roles = ('test',) if checkpoints else ('train', 'val', 'test')
-    check_environment(cfg)
-    check_load_from(cfg.get('load_from'))
-    check_num_classes(cfg, roles)
-    check_dataset_cfgs(cfg, roles=roles).raise_if_bad()
-    init_default_scope(cfg.get('default_scope', 'mmdet'))
-    _check_writable(path, cfg)
-    hooks = cfg.get('default_hooks') or {}
-    if not checkpoints and 'checkpoint' in hooks and hooks['checkpoint'] is None:
-        raise BenchmarkError(
-            f'{path} switches checkpoints off (default_hooks.checkpoint = None), so its training '
-            'would leave nothing to test'
-        )
-    try:
-        model = MODELS.build(cfg.model)
-    except Exception as error:  # whatever a broken config makes a constructor raise
-        raise BenchmarkError(
-            f'the model of {path} cannot be built: {type(error).__name__}: {error}'
-        ) from error
-    return {checkpoint: _check_checkpoint(model, checkpoint, path) for checkpoint in checkpoints}
-
-
-def _check_writable(path: str, cfg: Config) -> None:
-    """Each run reads its config from a file: what is read must be what was written."""
-    try:
-        again = Config.fromstring(cfg.dump(), '.py')
-        changed = differences(flatten_config(cfg), flatten_config(again))
-    except Exception as error:  # whatever the formatter or the parser raises
-        changed = [f'{type(error).__name__}: {error}']
-    if changed:
-        raise BenchmarkError(
-            f'{path} holds something that cannot be written to a config file and read again (a '
-            f'function, a class, an array): {"; ".join(changed)}. Use numbers, texts and types by '
-            'name'
-        )
-
-
-def _check_checkpoint(model: nn.Module, path: str, config: str) -> tuple[str, ...] | None:
-    checkpoint = load_safely(path, map_location='cpu')
-    weights = weights_in_checkpoint(checkpoint, path)
-    compare_state_dicts(model, weights).raise_if_bad(f'{path} and the model of {config}')
-    meta = checkpoint.get('meta') or {}
-    theirs = (meta.get('dataset_meta') or {}).get('classes')
-    return None if theirs is None else tuple(theirs)
 
 
 def _same_data(models: Sequence[ModelPlan], role: str) -> dict[str, Any]:
