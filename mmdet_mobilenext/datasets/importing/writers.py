@@ -92,6 +92,12 @@ def _voc_xml(image: FinalImage, report: ImportReport) -> bytes:
     return ET.tostring(root, encoding='utf-8') + b'\n'
 
 
+def _report_truncated(images: Sequence[FinalImage], report: ImportReport) -> None:
+    truncated = sum(box.truncated for image in images for box in image.boxes)
+    if truncated:
+        report.add('field_not_carried', 'truncated', f'of {truncated} objects')
+
+
 def write_coco(
     out: OutFolder,
     images: Sequence[FinalImage],
@@ -130,9 +136,7 @@ def write_coco(
                     segmentation=[],
                 )
             )
-    truncated = sum(box.truncated for image in images for box in image.boxes)
-    if truncated:
-        report.add('field_not_carried', 'truncated', f'of {truncated} objects')
+    _report_truncated(images, report)
     for split, ids in splits.items():
         content = dict(
             info=dict(description='imported data set'),
@@ -169,9 +173,7 @@ def write_yolo(
             for box in image.boxes
         ]
         out.write_lines(f'labels/{image.img_id}.txt', lines)
-    truncated = sum(box.truncated for image in images for box in image.boxes)
-    if truncated:
-        report.add('field_not_carried', 'truncated', f'of {truncated} objects')
+    _report_truncated(images, report)
     for split, ids in splits.items():
         out.write_lines(f'{split}.txt', [f'./images/{files[img_id]}' for img_id in ids])
     content = {split: f'{split}.txt' for split in splits}
