@@ -18,7 +18,6 @@ __all__ = ['OPSET', 'add_metadata', 'quiet_exporter', 'write_onnx']
 
 OPSET = 18
 """Of ONNX Runtime 1.14 and OpenVINO 2023 and later."""
-NAMES = ('boxes', 'scores', 'labels')
 
 
 def write_onnx(network: nn.Module, images: Tensor, spec: ModelSpec, path: Path) -> None:
@@ -34,7 +33,6 @@ def write_onnx(network: nn.Module, images: Tensor, spec: ModelSpec, path: Path) 
 
     from .selection import TRANSLATION
 
-    outputs = NAMES[: 3 if spec.kind == 'detections' else 2]
     dynamic = None
     if spec.batch is None:
         # an example of one image would make it a constant
@@ -48,7 +46,7 @@ def write_onnx(network: nn.Module, images: Tensor, spec: ModelSpec, path: Path) 
             verbose=False,
             opset_version=OPSET,
             input_names=['images'],
-            output_names=list(outputs),
+            output_names=spec.outputs,
             dynamic_shapes=dynamic,
             custom_translation_table=TRANSLATION,
         )

@@ -92,6 +92,11 @@ class ModelSpec:
                     'export the model again with tools/export.py'
                 )
 
+    @property
+    def outputs(self) -> list[str]:
+        """list[str]: Names of the file's outputs, in their order."""
+        return ['boxes', 'scores', 'labels'][: 3 if self.kind == 'detections' else 2]
+
     def to_json(self) -> str:
         """As text, for the metadata of a file.
 

@@ -139,11 +139,10 @@ class _Compiled:
     def __init__(self, compiled: openvino.CompiledModel, spec: ModelSpec) -> None:
         self.spec = spec
         self._compiled = compiled
-        self._names = ['boxes', 'scores', 'labels'][: 3 if spec.kind == 'detections' else 2]
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
         results = self._compiled([images])
-        return tuple(results[name] for name in self._names)
+        return tuple(results[name] for name in self.spec.outputs)
 
 
 def _measure(path: Path, spec: ModelSpec, validation: Validation) -> Callable:

@@ -37,7 +37,7 @@ class _OnnxRuntime:
         self.spec = ModelSpec.from_json(metadata.get(KEY), str(path))
         self._input = self._session.get_inputs()[0].name
         names = [output.name for output in self._session.get_outputs()]
-        wanted = ['boxes', 'scores', 'labels'][: 3 if self.spec.kind == 'detections' else 2]
+        wanted = self.spec.outputs
         if not set(wanted) <= set(names):
             raise ModelFileError(f'{path} has outputs {names}, but must have {wanted}')
         self._outputs = wanted

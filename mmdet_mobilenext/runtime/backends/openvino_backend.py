@@ -37,7 +37,7 @@ class _OpenVino:
         except RuntimeError as error:
             raise ModelFileError(f'OpenVINO cannot load {path}: {error}') from error
         self._request = self._compiled.create_infer_request()
-        wanted = ['boxes', 'scores', 'labels'][: 3 if self.spec.kind == 'detections' else 2]
+        wanted = self.spec.outputs
         ports = {name: port for port in self._compiled.outputs for name in port.get_names()}
         if not set(wanted) <= set(ports):
             raise ModelFileError(f'{path} has outputs {sorted(ports)}, but must have {wanted}')
