@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmdet_mobilenext.benchmark.folder import write_json
-from mmdet_mobilenext.benchmark.speed.command import check_writable
+from mmdet_mobilenext.benchmark.speed.command_parts import check_writable, wide_console
 from mmdet_mobilenext.benchmark.speed.lineup import be_quiet
 from mmdet_mobilenext.benchmark.speed.report import describe_machine, versions
 from mmdet_mobilenext.checksum import sha256_of
@@ -121,16 +121,13 @@ def run(args: argparse.Namespace, console: Console | None = None) -> bool:
     Raises:
         ExportError: See :func:`~.parity.compare_files`, which raises others, too.
     """
-    if args.json:
-        check_writable('--json', Path(args.json))
+    check_writable('--json', args.json)
     if args.threads is not None and args.threads < 1:
         raise ExportError(f'--threads must be at least 1, but received {args.threads}')
     if args.threads:
         torch.set_num_threads(args.threads)
     be_quiet()
-    console = console or Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 200)
+    console = wide_console(console, 200)
     rows = compare_files(
         load_config(args.config, args.cfg_options),
         args.checkpoint,

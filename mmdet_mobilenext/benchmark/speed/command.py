@@ -14,8 +14,9 @@ from rich.console import Console
 
 from mmdet_mobilenext.datasets.generated_voc import generate_voc
 
-from ..errors import BenchmarkError, RunFailedError
+from ..errors import BenchmarkError
 from .candidate import Settings
+from .command_parts import check_writable, raise_if_failed
 from .full_size import upscale_voc
 from .growth_rows import AXES
 from .lineup import be_quiet, choose
@@ -87,29 +88,14 @@ def _check(args: argparse.Namespace) -> list[str]:
         raise BenchmarkError(f'--target-map must be in (0, 1], but received {args.target_map}')
     if args.plot:
         check_plot_path(args.plot)
-    for option, path in (('--json', args.json), ('--plot', args.plot)):
-        if path:
-            check_writable(option, Path(path))
+    check_writable('--json', args.json)
+    check_writable('--plot', args.plot)
     if args.tasks and 'time-to-map' in args.tasks and not args.work_dirs:
         raise BenchmarkError('the task time-to-map needs --work-dirs NAME=DIR ...')
     tasks = args.tasks or [t for t in TASKS if t != 'time-to-map' or args.work_dirs]
     if args.work_dirs and 'time-to-map' not in tasks:
         raise BenchmarkError('--work-dirs is for the task time-to-map, which is not in --tasks')
     return tasks
-
-
-def check_writable(option: str, path: Path) -> None:
-    """Before hours of measuring."""
-    folder = path.resolve().parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BenchmarkError(
-            f'{option} {path}: cannot make the folder {folder} ({error})'
-        ) from None
-    if path.is_dir() or not os.access(folder, os.W_OK):
-        why = 'is a folder' if path.is_dir() else f'cannot be written: no permission for {folder}'
-        raise BenchmarkError(f'{option} {path} {why}: name a file that can be written')
 
 
 def _data(args: argparse.Namespace, board: SpeedBoard) -> str:
@@ -186,7 +172,5 @@ def run(args: argparse.Namespace, configs: Path, console: Console | None = None)
         if args.plot:
             session.plot(args.plot)
             board.say(f'wrote {args.plot}')
-    if session.errors:
-        lines = '\n  '.join(error.splitlines()[0] for error in session.errors)
-        raise RunFailedError(f'{len(session.errors)} measurement(s) failed:\n  {lines}')
+    raise_if_failed(session.errors)
     return session

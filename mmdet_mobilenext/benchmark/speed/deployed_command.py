@@ -22,9 +22,8 @@ from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.runtime.backends import split_backend
 from mmdet_mobilenext.version import installed_versions
 
-from ..errors import RunFailedError
 from ..folder import write_json
-from .command import check_writable
+from .command_parts import check_writable, raise_if_failed, wide_console
 from .deployed import EAGER, STAGES, DeployedPlan, measure_deployed, ratio_interval
 from .lineup import be_quiet
 from .report import describe_machine, versions
@@ -49,14 +48,11 @@ def run(args: argparse.Namespace, console: Console | None = None) -> dict[str, A
         BenchmarkError: If it cannot be measured.
         RunFailedError: If a candidate failed; all else was measured and written.
     """
-    for option, path in (('--json', args.json), ('--markdown', args.markdown)):
-        if path:
-            check_writable(option, Path(path))
+    check_writable('--json', args.json)
+    check_writable('--markdown', args.markdown)
     plan = DeployedPlan(args.rounds, args.warm_up, args.images, args.threads, args.seed)
     be_quiet()
-    console = console or Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 160)
+    console = wide_console(console, 160)
     cfg = load_config(args.config, args.cfg_options)
     with SpeedBoard(1, console) as board:
         board.start('latency')
@@ -75,9 +71,7 @@ def run(args: argparse.Namespace, console: Console | None = None) -> dict[str, A
         for one in [*found['latency'], *found['whole']]
         if one.error
     ]
-    if failed:
-        lines = '\n  '.join(line.splitlines()[0] for line in failed)
-        raise RunFailedError(f'{len(failed)} measurement(s) failed:\n  {lines}')
+    raise_if_failed(failed)
     return found
 
 

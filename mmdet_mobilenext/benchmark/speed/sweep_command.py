@@ -7,14 +7,13 @@ import argparse
 import shlex
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 
-from ..errors import BenchmarkError, RunFailedError
-from .command import check_writable
+from ..errors import BenchmarkError
+from .command_parts import check_writable, raise_if_failed, wide_console
 from .exported import RUNTIMES, left_out
 from .lineup import be_quiet
 from .sweep import SweepPlan, measure_sweep, sweep_specs
@@ -38,9 +37,8 @@ def run(args: argparse.Namespace, console: Console | None = None) -> dict[str, A
         BenchmarkError: If it cannot be measured.
         RunFailedError: If a candidate failed; all else was measured and written.
     """
-    for option, path in (('--json', args.json), ('--markdown', args.markdown)):
-        if path:
-            check_writable(option, Path(path))
+    check_writable('--json', args.json)
+    check_writable('--markdown', args.markdown)
     if args.threads is not None and args.threads < 1:
         raise BenchmarkError(f'--threads must be at least 1, but received {args.threads}')
     if args.threads:
@@ -56,9 +54,7 @@ def run(args: argparse.Namespace, console: Console | None = None) -> dict[str, A
     )
     specs = sweep_specs(args.configs, args.sweep, args.cfg_options)
     be_quiet()
-    console = console or Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 120)
+    console = wide_console(console, 120)
     steps = len(plan.groups()) + (len(plan.batch_sizes) if plan.memory else 0)
     about = about_sweep(
         shlex.join(['python', *sys.argv]),
@@ -80,7 +76,5 @@ def run(args: argparse.Namespace, console: Console | None = None) -> dict[str, A
     failed += [
         f'memory, {row["name"]}: {row["error"]}' for row in found['memory'] if 'error' in row
     ]
-    if failed:
-        lines = '\n  '.join(line.splitlines()[0] for line in failed)
-        raise RunFailedError(f'{len(failed)} measurement(s) failed:\n  {lines}')
+    raise_if_failed(failed)
     return found
