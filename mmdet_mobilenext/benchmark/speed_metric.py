@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +15,7 @@ from mmengine.logging import MMLogger, print_log
 
 from mmdet_mobilenext.evaluation.detection_metric import DetectionMetric, ImageResult
 from mmdet_mobilenext.evaluation.records import DetectionRecords
+from mmdet_mobilenext.log_level import log_level
 
 from .speed.timing import time_interleaved
 
@@ -151,18 +151,6 @@ def detection_metric_results(records: DetectionRecords) -> list[ImageResult]:
     ]
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the tables that every run logs."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel('ERROR')
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
 def time_metrics(
     num_images: int = 4952, boxes_per_image: int = 100, runs: int = 5, seed: int = 0
 ) -> list[MetricTiming]:
@@ -213,7 +201,8 @@ def time_metrics(
         ours.results = list(our_results)
         found['DetectionMetric'] = ours.evaluate(num_images)['detection/voc_11point']
 
-    with _quiet():
+    # without the tables that every run logs
+    with log_level(MMLogger.get_current_instance(), 'ERROR'):
         times = time_interleaved([run_eval_map, run_stock, run_ours], runs, warm_up=1)
     return [
         MetricTiming(name, [ms / 1000 for ms in row], found[name])

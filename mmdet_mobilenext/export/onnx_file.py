@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from mmdet_mobilenext.log_level import log_level
 from mmdet_mobilenext.runtime.spec import KEY, ModelSpec
 
 __all__ = ['OPSET', 'add_metadata', 'quiet_exporter', 'write_onnx']
@@ -102,11 +103,6 @@ def quiet_exporter() -> Iterator[None]:
         False
     """
     logger = logging.getLogger('torch.onnx')
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield
-    finally:
-        logger.setLevel(level)
+    with log_level(logger, logging.ERROR), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnx
@@ -19,6 +18,7 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from mmdet_mobilenext.log_level import log_level
 from mmdet_mobilenext.runtime.spec import ModelSpec
 
 from ..onnx_file import add_metadata
@@ -101,7 +101,8 @@ class OnnxQuantization:
         if self._method != 'minmax':
             stride = max(n for n in range(1, min(runs, MOST_RUNS) + 1) if runs % n == 0)
             extra['CalibStridedMinMax'] = stride
-        with _quiet():
+        # without the quantiser's advice, which this module follows
+        with log_level(logging.root, logging.ERROR):
             quantize_static(
                 str(self._source),
                 str(path),
@@ -178,14 +179,3 @@ class OnnxQuantization:
                 found = (errors.get(output, {}).get('qdq_err'), weights.get(node.input[1]))
                 quality[node.name] = min((x for x in found if x is not None), default=float('inf'))
         return sorted(quality, key=quality.__getitem__)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the advice of ONNX Runtime's quantiser, which this module follows."""
-    level = logging.root.level
-    logging.root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.root.setLevel(level)

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 from mmdet.registry import MODELS
 from mmengine.config import Config
@@ -17,6 +16,7 @@ from mmengine.runner import Runner
 
 from mmdet_mobilenext.datasets.checks import check_dataset_cfgs
 from mmdet_mobilenext.engine.test_exported import exported_config
+from mmdet_mobilenext.log_level import log_level
 from mmdet_mobilenext.runtime import Detector
 
 from ..errors import ExportError
@@ -77,7 +77,8 @@ class Validation:
             samples = [sample.clone() for sample in batch['data_samples']]
             self._evaluator.process(self._model(batch['inputs'], samples), batch)
             seen += len(samples)
-        with _quiet():
+        # without the metric's table of classes: a search measures a hundred times
+        with log_level(MMLogger.get_current_instance(), logging.WARNING):
             metrics = self._evaluator.evaluate(seen)
         key = next((name for name in metrics if name.endswith('mAP')), None)
         if key is None:
@@ -85,15 +86,3 @@ class Validation:
                 f'val_evaluator of the config gives {", ".join(metrics)}, but no mAP to compare'
             )
         return 100 * float(metrics[key])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the metric's table of classes: a search measures a hundred times."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
