@@ -10,6 +10,7 @@ import sys
 import pytest
 import torchvision_stub
 from mmdet.registry import HOOKS, MODELS, TASK_UTILS, TRANSFORMS
+from mmengine.logging import MMLogger
 
 import mmdet_mobilenext
 from mmdet_mobilenext.version import check_versions
@@ -77,5 +78,6 @@ def modules():
 @pytest.mark.parametrize('name', modules())
 def test_examples_in_docstrings_run(name):
     module = importlib.import_module(name)
+    MMLogger.get_current_instance()  # made here, it does not write into what the examples print
     result = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     assert result.failed == 0

@@ -292,6 +292,20 @@ def test_json_has_no_nan(value):
         to_json(results)
 
 
+def test_legend_of_the_curves_has_whom_they_are_of():
+    """A file that was trained elsewhere has none, and the others keep their styles."""
+    whole, part = make_results(models=3), make_results(models=3)
+    for run in part['models'][0]['seeds']:
+        run['curves'] = None
+    for figures, names in ((make_figures(whole), NAMES), (make_figures(part), NAMES[1:])):
+        for figure in figures:
+            if figure.name in ('loss', 'val_map'):
+                svg = ElementTree.fromstring(figure.svg)
+                texts = [''.join(e.itertext()) for e in svg.iter() if e.tag.endswith('}text')]
+                assert [t for t in texts if t in NAMES] == list(names)
+    assert {'loss', 'val_map'} <= {figure.name for figure in make_figures(part)}
+
+
 def test_json_is_exact_and_sorted():
     text = to_json(make_results())
     assert text.endswith('}\n') and json.loads(text) == make_results()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Neck, head and priors: parity with the golden numbers, and behaviour."""
 
+import copy
 import math
 
 import numpy as np
@@ -219,7 +220,7 @@ def test_predicts(detectors, name):
 
 def resized_cfg(cfg, width, height):
     """A model config for another input size, its priors scaled along."""
-    cfg = cfg.copy()
+    cfg = copy.deepcopy(cfg)
     levels = [(math.ceil(width / 16), math.ceil(height / 16))]
     for _ in range(5):
         levels.append(tuple(math.ceil(n / 2) for n in levels[-1]))

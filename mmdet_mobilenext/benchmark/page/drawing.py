@@ -117,7 +117,8 @@ class Canvas:
 
     Args:
         height (float): Height below the legend.
-        models (Sequence[str]): Names for the legend above the figure. Defaults to none.
+        models (Sequence[str | None]): Names for the legend above the figure, in the order of the
+            styles; None for a model that is not drawn. Defaults to none.
 
     Example:
         >>> with Canvas.style():
@@ -128,13 +129,14 @@ class Canvas:
         (1, True)
     """
 
-    def __init__(self, height: float, models: Sequence[str] = ()) -> None:
-        self.top = 18 * len(models) + (6 if models else 0)
+    def __init__(self, height: float, models: Sequence[str | None] = ()) -> None:
+        drawn = [(index, name) for index, name in enumerate(models) if name is not None]
+        self.top = 18 * len(drawn) + (6 if drawn else 0)
         self.height = self.top + height
         # 72 dpi: a point is a unit
         self.figure = Figure(figsize=(WIDTH / 72, self.height / 72), dpi=72)
-        for index, name in enumerate(models):
-            y = 1 - (9 + 18 * index) / self.height
+        for row, (index, name) in enumerate(drawn):
+            y = 1 - (9 + 18 * row) / self.height
             xs = [6 / WIDTH, 17 / WIDTH, 28 / WIDTH]
             line = Line2D(xs, [y] * 3, markevery=[1], **line_style(index), **marker_style(index))
             self.figure.add_artist(line)

@@ -118,12 +118,15 @@ def _thin(curve: list) -> np.ndarray:
 
 def _curves(results: dict, key: str, ylabel: str, scale: float) -> tuple[Canvas, str] | None:
     """Curves of all runs, and what their last points are."""
-    canvas = Canvas(222, _names(results))
+    curves = [[(run.get('curves') or {}).get(key) for run in m['seeds']] for m in results['models']]
+    # an exported file was trained elsewhere
+    names = [n if any(c) else None for n, c in zip(_names(results), curves, strict=True)]
+    canvas = Canvas(222, names)
     axes = canvas.axes(48, 8, WIDTH - 66, 176)
     last = []
     for index, model in enumerate(results['models']):
-        for run in model['seeds']:
-            curve = _thin((run.get('curves') or {}).get(key) or [])
+        for run, points_of_run in zip(model['seeds'], curves[index], strict=True):
+            curve = _thin(points_of_run or [])
             if len(curve):
                 few = marker_style(index) | {'markersize': 4} if len(curve) < 25 else {}
                 style = line_style(index) | {'linewidth': 1.5} | few
