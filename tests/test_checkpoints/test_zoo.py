@@ -366,6 +366,22 @@ class TestVerify:
         (weights / f'{NAME}.pth').unlink()
         assert f'fetch {NAME}' in self.problem(index, weights)
 
+    def test_missing_weights_under_another_name(self, index, weights):
+        (weights / f'{NAME}.pth').unlink()
+        (weights / f'{NAME}.json').rename(weights / 'mine.json')
+        assert f'fetch {NAME} --as mine' in self.problem(index, weights)
+
+    def test_a_name_that_nobody_knows(self, index, weights):
+        (finding,) = verify_weights(index, weights, ['x'])
+        assert 'the index knows no such weights' in finding.problem
+
+    def test_a_file_of_somebody_else_is_read(self, index, weights):
+        (weights / f'{NAME}.json').unlink()
+        path = (weights / f'{NAME}.pth').rename(weights / 'mine.pth')
+        assert not self.problem(index, weights)
+        path.write_bytes(path.read_bytes()[:1000])
+        assert 'damaged' in self.problem(index, weights)
+
     def test_other_checksum_in_the_index(self, index, weights):
         changed = {**index, NAME: replace(index[NAME], sha256='prefix 01234567')}
         assert 'but the index says 01234567' in self.problem(changed, weights)
@@ -427,6 +443,8 @@ def test_tool(weights, authors_file, capsys):
     run_here('list', '--dest', weights)
     listed = capsys.readouterr().out
     assert NAME in listed and '74.02' in listed and 'ssdlite_mobilenetv2_voc' in listed
+    assert 'https://github.com/houqb/ssdlite-pytorch-mobilenext' in listed.replace('\n', '')
+    assert '…' not in listed  # nothing is cut, such as a licence
     run_here('fetch', NAME, '--file', authors_file, '--dest', weights)
     assert f'WEIGHTS_ROOT={weights}' in capsys.readouterr().out
     with pytest.raises(SystemExit) as end:

@@ -45,7 +45,7 @@ def list_weights(index: Mapping[str, WeightsEntry], folder: str | Path) -> Group
             width = max(map(len, index))
             table.add_column('name', no_wrap=True, min_width=width)
             for column in ('acc.', 'licence', 'checked by', 'here'):
-                table.add_column(column)
+                table.add_column(column, overflow='fold')  # on narrow screens too nothing is cut
         value = next(iter(entry.metrics.values()), None)
         tables[use].add_row(
             entry.name,
@@ -55,7 +55,11 @@ def list_weights(index: Mapping[str, WeightsEntry], folder: str | Path) -> Group
             _here(entry, folder, used_as.get(entry.name, [])),
         )
     note = 'Accuracies are published ones, measured by others. Weights are looked for in '
-    return Group(*tables.values(), f'{note}{folder}.')
+    sources: dict[str, list[str]] = {}
+    for entry in index.values():
+        sources.setdefault(entry.source, []).append(entry.name)
+    told = [f'{url}\n  {", ".join(names)}' for url, names in sources.items()]
+    return Group(*tables.values(), *(['Sources:', *told, ''] if told else []), f'{note}{folder}.')
 
 
 def _use(entry: WeightsEntry) -> str:

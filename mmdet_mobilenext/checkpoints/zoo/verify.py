@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmdet_mobilenext.checkpoints.convert import sha256_of
+from mmdet_mobilenext.checkpoints.safe_loading import load_safely
 
 from .errors import WeightsError
 from .index import WeightsEntry
@@ -61,12 +62,17 @@ def verify_weights(
 
 def _verify(index: Mapping[str, WeightsEntry], folder: Path, name: str) -> str:
     path = folder / f'{name}.pth'
-    if not path.is_file():
-        raise WeightsError(f'{path} is missing: python tools/weights.py fetch {name}')
     record = read_record(folder / f'{name}.json')
+    if not path.is_file():
+        if not record and name not in index:
+            raise WeightsError(f'there is no {path}, and the index knows no such weights')
+        way = record.get('entry', name)
+        way += f' --as {name}' if way != name else ''
+        raise WeightsError(f'{path} is missing: python tools/weights.py fetch {way}')
     if not record:
         if name not in index:
-            return 'not of this tool: nothing to compare it with'
+            load_safely(str(path))
+            return 'not of this tool: nothing to compare it with, but it can be read'
         keys = check_fits(index[name], path)
         return f'no record of its origin, since it was not fetched by this tool; {keys} keys fit'
     if (sha256 := sha256_of(path)) != record.get('sha256'):
