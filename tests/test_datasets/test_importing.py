@@ -441,6 +441,7 @@ class TestCocoFiles:
         picture(source.images / 'a.jpg')
         content = coco(['a.jpg'], [(1, 1, (k, 0, 9, 9)) for k in range(3)])
         content['annotations'][0]['iscrowd'] = content['annotations'][1]['ignore'] = 1
+        content['annotations'][2].update(iscrowd='0', ignore=0)
         out, report = source.from_coco(content)
         assert [o[2] for o in voc_objects(out, 'a')] == ['1', '1', '0']
         assert reasons(report) == {'crowd_to_difficult': 2}
@@ -727,6 +728,11 @@ class TestYolo:
         (source.root / 'data.yaml').write_text(text)
         with pytest.raises(ImportDataError, match=rf'data\.yaml.* {message}'):
             source.run(source.root / 'data.yaml', source_format='yolo')
+
+    def test_a_class_that_the_yaml_does_not_name(self, source):
+        yml = self.layout(source, ['0 0.5 0.5 0.5 0.5'])
+        with pytest.raises(ImportDataError, match=r"no classes \['unicorn'\]; it has \['cat'"):
+            source.run(yml, source_format='yolo', classes=('cat', 'unicorn'))
 
     def test_number_of_classes_that_is_right(self, source):
         yml = self.layout(source, ['0 0.5 0.5 0.5 0.5'], nc=2)
