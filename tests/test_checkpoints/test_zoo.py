@@ -371,6 +371,11 @@ class TestVerify:
         (weights / f'{NAME}.json').rename(weights / 'mine.json')
         assert f'fetch {NAME} --as mine' in self.problem(index, weights)
 
+    def test_weights_in_the_place_of_another_network(self, index, weights):
+        for end in ('pth', 'json'):
+            (weights / f'{NAME}.{end}').rename(weights / f'mobilenetv2_1.0_in1k.{end}')
+        assert 'layer1.0.depthwise_conv.conv.weight' in self.problem(index, weights)
+
     def test_a_name_that_nobody_knows(self, index, weights):
         (finding,) = verify_weights(index, weights, ['x'])
         assert 'the index knows no such weights' in finding.problem
@@ -439,11 +444,13 @@ def run_here(*args):
         runpy.run_path(str(ROOT / 'tools' / 'weights.py'), run_name='__main__')
 
 
-def test_tool(weights, authors_file, capsys):
+def test_tool(index, weights, authors_file, capsys):
     run_here('list', '--dest', weights)
     listed = capsys.readouterr().out
     assert NAME in listed and '74.02' in listed and 'ssdlite_mobilenetv2_voc' in listed
-    assert 'https://github.com/houqb/ssdlite-pytorch-mobilenext' in listed.replace('\n', '')
+    assert index[f'{NAME}_paddleclas'].source in listed
+    assert index['mobilenetv2_1.0_in1k'].source in listed
+    assert 'BSD-3-Clause' in listed
     assert '…' not in listed  # nothing is cut, such as a licence
     run_here('fetch', NAME, '--file', authors_file, '--dest', weights)
     assert f'WEIGHTS_ROOT={weights}' in capsys.readouterr().out
@@ -457,3 +464,5 @@ def test_tool(weights, authors_file, capsys):
     assert end.value.code == 1 and f'{NAME}: WRONG' in capsys.readouterr().out
     with pytest.raises(SystemExit, match=r"WeightsError: .* called 'x'"):
         run_here('fetch', 'x', '--dest', weights)
+    with pytest.raises(SystemExit, match=r'those are weights for .*ssdlite_mobilenetv2_voc'):
+        run_here('fetch', NAME, '--as', 'mobilenetv2_1.0_in1k', '--dest', weights)
