@@ -49,14 +49,17 @@ def main() -> None:
     from rich import print as rich_print
 
     from mmdet_mobilenext.checkpoints import zoo
-    from mmdet_mobilenext.checkpoints.zoo.fetch import find_entry, how_to_use
+    from mmdet_mobilenext.checkpoints.zoo.fetch import check_place, find_entry, how_to_use
+    from mmdet_mobilenext.checkpoints.zoo.listing import list_sources
 
     try:
         index = zoo.read_index(INDEX)
         if args.command == 'list':
             rich_print(zoo.list_weights(index, args.dest))
+            print(f'\n{list_sources(index)}')
         elif args.command == 'fetch':
             for entry in [find_entry(index, name) for name in args.names]:
+                check_place(index, entry, args.save_as)
                 path = zoo.fetch_weights(
                     entry, args.dest, args.file, args.save_as, args.trust_new, args.force
                 )

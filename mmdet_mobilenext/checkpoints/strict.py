@@ -179,7 +179,7 @@ def weights_in_checkpoint(checkpoint: Any, filename: str) -> dict[str, Any]:
             f'{has or "nothing"}. Convert a checkpoint of another project first, with '
             'tools/convert_checkpoint.py'
         )
-    return {re.sub(r'^module\.', '', key): value for key, value in weights.items()}
+    return {re.sub(r'^module\.', '', str(key)): value for key, value in weights.items()}
 
 
 def ema_weights_in_checkpoint(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import socket
@@ -53,7 +54,7 @@ def work_folder(dest: Path) -> Iterator[Path]:
 
 def _remove_stale(folder: Path, prefix: str) -> None:
     """Remove the work folders of killed runs, and leave alone those of living ones."""
-    for work in folder.glob(f'{prefix}*'):
+    for work in folder.glob(f'{glob.escape(prefix)}*'):
         host, _, pid = work.name[len(prefix) :].rpartition('-')
         if host == socket.gethostname() and pid.isdigit() and os.name == 'posix':
             stale = not is_other_process(int(pid))

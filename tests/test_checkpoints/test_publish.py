@@ -102,6 +102,12 @@ def test_what_only_resuming_needs_is_left_out(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(['epoch_3.pth', path.name])
 
 
+def test_keys_that_are_no_text(tmp_path):
+    torch.save({1: torch.zeros(2)}, tmp_path / 'a.pth')
+    path = publish_checkpoint(tmp_path / 'a.pth', tmp_path / 'b.pth')
+    assert list(torch.load(path, weights_only=True)['state_dict']) == ['1']
+
+
 @pytest.mark.parametrize(
     ('classes', 'message'),
     [

@@ -367,6 +367,27 @@ class TestVerify:
         (weights / f'{NAME}.pth').unlink()
         assert f'fetch {NAME}' in self.problem(index, weights)
 
+    def test_missing_weights_under_another_name(self, index, weights):
+        (weights / f'{NAME}.pth').unlink()
+        (weights / f'{NAME}.json').rename(weights / 'mine.json')
+        assert f'fetch {NAME} --as mine' in self.problem(index, weights)
+
+    def test_weights_in_the_place_of_another_network(self, index, weights):
+        for end in ('pth', 'json'):
+            (weights / f'{NAME}.{end}').rename(weights / f'mobilenetv2_1.0_in1k.{end}')
+        assert 'layer1.0.depthwise_conv.conv.weight' in self.problem(index, weights)
+
+    def test_a_name_that_nobody_knows(self, index, weights):
+        (finding,) = verify_weights(index, weights, ['x'])
+        assert 'the index knows no such weights' in finding.problem
+
+    def test_a_file_of_somebody_else_is_read(self, index, weights):
+        (weights / f'{NAME}.json').unlink()
+        path = (weights / f'{NAME}.pth').rename(weights / 'mine.pth')
+        assert not self.problem(index, weights)
+        path.write_bytes(path.read_bytes()[:1000])
+        assert 'damaged' in self.problem(index, weights)
+
     def test_other_checksum_in_the_index(self, index, weights):
         changed = {**index, NAME: replace(index[NAME], sha256='prefix 01234567')}
         assert 'but the index says 01234567' in self.problem(changed, weights)
@@ -424,10 +445,14 @@ def run_here(*args):
         runpy.run_path(str(ROOT / 'tools' / 'weights.py'), run_name='__main__')
 
 
-def test_tool(weights, authors_file, capsys):
+def test_tool(index, weights, authors_file, capsys):
     run_here('list', '--dest', weights)
     listed = capsys.readouterr().out
     assert NAME in listed and '74.02' in listed and 'ssdlite_mobilenetv2_voc' in listed
+    assert index[f'{NAME}_paddleclas'].source in listed
+    assert index['mobilenetv2_1.0_in1k'].source in listed
+    assert 'BSD-3-Clause' in listed
+    assert '…' not in listed  # nothing is cut, such as a licence
     run_here('fetch', NAME, '--file', authors_file, '--dest', weights)
     assert f'WEIGHTS_ROOT={weights}' in capsys.readouterr().out
     with pytest.raises(SystemExit) as end:
@@ -440,3 +465,5 @@ def test_tool(weights, authors_file, capsys):
     assert end.value.code == 1 and f'{NAME}: WRONG' in capsys.readouterr().out
     with pytest.raises(SystemExit, match=r"WeightsError: .* called 'x'"):
         run_here('fetch', 'x', '--dest', weights)
+    with pytest.raises(SystemExit, match=r'those are weights for .*ssdlite_mobilenetv2_voc'):
+        run_here('fetch', NAME, '--as', 'mobilenetv2_1.0_in1k', '--dest', weights)

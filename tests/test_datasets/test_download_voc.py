@@ -300,6 +300,15 @@ def test_another_set_in_place_is_not_touched(site):
     assert site.asked == [] and path.read_text() == '000005\n'
 
 
+def test_a_list_of_other_bytes_is_named(site):
+    unpack_by_hand(site, *site.table)
+    path = site.dest / 'VOCdevkit/VOC2007/ImageSets/Main/trainval.txt'
+    path.write_bytes(b'\xff\xfe')
+    with pytest.raises(VocDownloadError, match=r'trainval\.txt names 1 images, .* 3: '):
+        site.run()
+    assert path.read_bytes() == b'\xff\xfe'
+
+
 def test_a_linked_folder_stays_one(site, tmp_path, monkeypatch):
     elsewhere = tmp_path / 'disk/voc07'
     elsewhere.mkdir(parents=True)

@@ -321,10 +321,11 @@ def test_empty_folder_is_used_and_link_is_kept(tmp_path):
     assert (tmp_path / 'disk' / STAMP).is_file()
 
 
-def test_work_folder_of_a_killed_run_is_removed(tmp_path):
+@pytest.mark.parametrize('name', ['VOCdevkit', 'voc [1]'])
+def test_work_folder_of_a_killed_run_is_removed(tmp_path, name):
     process = subprocess.Popen([sys.executable, '-c', ''])
     process.wait()
-    prefix = '.VOCdevkit.unfinished-'
+    prefix = f'.{name}.unfinished-'
     dead = tmp_path / f'{prefix}{socket.gethostname()}-{process.pid}'
     living = tmp_path / f'{prefix}{socket.gethostname()}-{os.getppid()}'
     far, far_old = tmp_path / f'{prefix}else-where-1', tmp_path / f'{prefix}elsewhere-2'
@@ -333,9 +334,9 @@ def test_work_folder_of_a_killed_run_is_removed(tmp_path):
         (folder / 'new/VOC2007/JPEGImages/000001.jpg').write_bytes(b'half')
     for path in (*far_old.rglob('*'), far_old):
         os.utime(path, (1e9, 1e9))
-    quiet(tmp_path / 'VOCdevkit', TINY)
+    quiet(tmp_path / name, TINY)
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {'VOCdevkit', living.name, far.name}
+    assert left == {name, living.name, far.name}
 
 
 def test_failure_leaves_nothing_behind(tmp_path, monkeypatch):

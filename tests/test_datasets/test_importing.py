@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import time
 import unicodedata
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -22,7 +23,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from mmdet_mobilenext.datasets.checks import VOCSource, check_voc
-from mmdet_mobilenext.datasets.importing import ImportDataError, import_dataset
+from mmdet_mobilenext.datasets.importing import ImportDataError, import_dataset, run
 from mmdet_mobilenext.datasets.importing.boxes import from_voc, to_voc, turn_upright
 from mmdet_mobilenext.datasets.importing.class_names import read_class_names
 from mmdet_mobilenext.datasets.importing.config_lines import config_lines
@@ -441,6 +442,7 @@ class TestCocoFiles:
         picture(source.images / 'a.jpg')
         content = coco(['a.jpg'], [(1, 1, (k, 0, 9, 9)) for k in range(3)])
         content['annotations'][0]['iscrowd'] = content['annotations'][1]['ignore'] = 1
+        content['annotations'][2].update(iscrowd='0', ignore=0)
         out, report = source.from_coco(content)
         assert [o[2] for o in voc_objects(out, 'a')] == ['1', '1', '0']
         assert reasons(report) == {'crowd_to_difficult': 2}
@@ -728,6 +730,11 @@ class TestYolo:
         with pytest.raises(ImportDataError, match=rf'data\.yaml.* {message}'):
             source.run(source.root / 'data.yaml', source_format='yolo')
 
+    def test_a_class_that_the_yaml_does_not_name(self, source):
+        yml = self.layout(source, ['0 0.5 0.5 0.5 0.5'])
+        with pytest.raises(ImportDataError, match=r"no classes \['unicorn'\]; it has \['cat'"):
+            source.run(yml, source_format='yolo', classes=('cat', 'unicorn'))
+
     def test_number_of_classes_that_is_right(self, source):
         yml = self.layout(source, ['0 0.5 0.5 0.5 0.5'], nc=2)
         assert source.run(yml, source_format='yolo')[1].written == [2, 1]
@@ -1007,6 +1014,26 @@ class TestResult:
         with pytest.raises(ImportDataError, match=r'no image is left(.|\n)*image_missing'):
             source.from_coco(coco(['gone.jpg']))
         assert sorted(p.name for p in source.root.iterdir()) == ['all.json', 'images']
+
+    def test_an_interruption_does_not_wait_for_all_images(self, source, monkeypatch):
+        names = [f'{k}.jpg' for k in range(50)]
+        for name in names:
+            picture(source.images / name)
+        placed = []
+
+        def place_slowly(path, *args, **kwargs):
+            placed.append(path)
+            time.sleep(0.02)
+            return place_picture(path, *args, **kwargs)
+
+        def interrupt(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(run, 'place_picture', place_slowly)
+        monkeypatch.setattr(run, 'clean_boxes', interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            source.from_coco(coco(names), progress=True)
+        assert len(placed) < 50
 
     def test_drawn_splits(self, source):
         listed = [f'{k}.jpg' for k in range(10)]

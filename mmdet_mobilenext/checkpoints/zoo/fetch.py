@@ -28,7 +28,7 @@ from .index import WeightsEntry
 from .networks import check_fits
 from .records import TRUSTED, check_trust, read_record, read_trusted, remember, write_json
 
-__all__ = ['fetch_weights', 'find_entry', 'how_to_use']
+__all__ = ['check_place', 'fetch_weights', 'find_entry', 'how_to_use']
 
 
 def find_entry(index: Mapping[str, WeightsEntry], name: str) -> WeightsEntry:
@@ -47,6 +47,28 @@ def find_entry(index: Mapping[str, WeightsEntry], name: str) -> WeightsEntry:
     if name not in index:
         raise WeightsError(f'no weights are called {name!r}; there are {", ".join(index)}')
     return index[name]
+
+
+def check_place(
+    index: Mapping[str, WeightsEntry], entry: WeightsEntry, save_as: str | None
+) -> None:
+    """Refuse the name of weights of another network, whose config would look for them there.
+
+    Args:
+        index (Mapping[str, WeightsEntry]): See :func:`read_index`.
+        entry (WeightsEntry): What is fetched.
+        save_as (str, optional): See :func:`fetch_weights`.
+
+    Raises:
+        WeightsError: If they cannot take that place.
+    """
+    place = index.get((save_as or entry.name).removesuffix('.pth'), entry)
+    wanted, ours = (e.initialises or e.config for e in (place, entry))
+    if wanted != ours:
+        raise WeightsError(
+            f'{entry.name} cannot be saved as {place.name}: those are weights for '
+            f'{_short(wanted)}, these for {_short(ours)}. Choose another name'
+        )
 
 
 def fetch_weights(

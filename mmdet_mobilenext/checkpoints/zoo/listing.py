@@ -13,7 +13,7 @@ from rich.table import Table
 from .index import WeightsEntry
 from .records import read_json
 
-__all__ = ['list_weights']
+__all__ = ['list_sources', 'list_weights']
 
 
 def list_weights(index: Mapping[str, WeightsEntry], folder: str | Path) -> Group:
@@ -44,8 +44,10 @@ def list_weights(index: Mapping[str, WeightsEntry], folder: str | Path) -> Group
             )
             width = max(map(len, index))
             table.add_column('name', no_wrap=True, min_width=width)
-            for column in ('acc.', 'licence', 'checked by', 'here'):
-                table.add_column(column)
+            table.add_column('acc.', no_wrap=True)
+            table.add_column('licence', no_wrap=True)
+            for column in ('checked by', 'here'):
+                table.add_column(column, overflow='fold')  # on narrow screens too nothing is cut
         value = next(iter(entry.metrics.values()), None)
         tables[use].add_row(
             entry.name,
@@ -56,6 +58,25 @@ def list_weights(index: Mapping[str, WeightsEntry], folder: str | Path) -> Group
         )
     note = 'Accuracies are published ones, measured by others. Weights are looked for in '
     return Group(*tables.values(), f'{note}{folder}.')
+
+
+def list_sources(index: Mapping[str, WeightsEntry]) -> str:
+    """Say where the weights are told of; plain text, since tables would cut addresses.
+
+    Args:
+        index (Mapping[str, WeightsEntry]): See :func:`read_index`.
+
+    Returns:
+        str: Each page, and below it the names of its weights.
+
+    Example:
+        >>> list_sources({})
+        'Sources:'
+    """
+    names: dict[str, list[str]] = {}
+    for entry in index.values():
+        names.setdefault(entry.source, []).append(entry.name)
+    return '\n'.join(['Sources:', *(f'{url}\n  {", ".join(n)}' for url, n in names.items())])
 
 
 def _use(entry: WeightsEntry) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmdet_mobilenext.checkpoints.safe_loading import load_safely
 from mmdet_mobilenext.checksum import sha256_of
 
 from .errors import WeightsError
@@ -61,12 +62,17 @@ def verify_weights(
 
 def _verify(index: Mapping[str, WeightsEntry], folder: Path, name: str) -> str:
     path = folder / f'{name}.pth'
-    if not path.is_file():
-        raise WeightsError(f'{path} is missing: python tools/weights.py fetch {name}')
     record = read_record(folder / f'{name}.json')
+    if not path.is_file():
+        if not record and name not in index:
+            raise WeightsError(f'there is no {path}, and the index knows no such weights')
+        way = record.get('entry', name)
+        way += f' --as {name}' if way != name else ''
+        raise WeightsError(f'{path} is missing: python tools/weights.py fetch {way}')
     if not record:
         if name not in index:
-            return 'not of this tool: nothing to compare it with'
+            load_safely(str(path))
+            return 'not of this tool: nothing to compare it with, but it can be read'
         keys = check_fits(index[name], path)
         return f'no record of its origin, since it was not fetched by this tool; {keys} keys fit'
     if (sha256 := sha256_of(path)) != record.get('sha256'):
@@ -91,5 +97,6 @@ def _verify(index: Mapping[str, WeightsEntry], folder: Path, name: str) -> str:
                 f'{path} was made of a file with the sha256 {source}, but {TRUSTED} trusts {first} '
                 f'for {entry.name}: fetch it again'
             )
-    keys = check_fits(entry, path)
+    # under the name of another entry the weights take the place of that one
+    keys = check_fits(index.get(name, entry), path)
     return f'{entry.name}, {record["verified"]}, {keys} keys fit'

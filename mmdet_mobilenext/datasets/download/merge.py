@@ -19,7 +19,8 @@ _PARTS = (('Annotations', '.xml'), ('JPEGImages', '.jpg'))
 def read_list(folder: Path, split: str) -> list[str] | None:
     """Ids of ``ImageSets/Main/{split}.txt``; None if there is no such file."""
     try:
-        text = (folder / _LISTS / f'{split}.txt').read_text(encoding='utf-8')
+        path = folder / _LISTS / f'{split}.txt'
+        text = path.read_text(encoding='utf-8', errors='replace')  # damage shows in the number
     except FileNotFoundError:
         return None
     return text.split()

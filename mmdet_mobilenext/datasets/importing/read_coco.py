@@ -13,7 +13,14 @@ from globox import BoundingBox
 
 from .boxes import finite_numbers
 from .paths import ImageFolder, read_text, unsafe_path
-from .records import Box, ImportDataError, SourceImage, SourceSet, clean_class_name
+from .records import (
+    Box,
+    ImportDataError,
+    SourceImage,
+    SourceSet,
+    check_chosen,
+    clean_class_name,
+)
 from .report import ImportReport
 
 __all__ = ['read_coco']
@@ -51,9 +58,7 @@ def read_coco(
         names = _categories(content['categories'], file, report)
         found.update(dict.fromkeys(names.values()))
         parts.append((split, file, content, names))
-    missing = [name for name in classes or () if name not in found]
-    if missing:
-        raise ImportDataError(f'the source has no classes {missing}; it has {list(found)}')
+    check_chosen(classes, list(found))
     known = SourceSet(tuple(classes) if classes else tuple(found))
     for split, file, content, names in parts:
         folder = folders.get(split) or folders.get('')
@@ -203,7 +208,9 @@ def _annotations(
         elif ltwh is None:
             report.add('box_entry_bad', where, f'bbox {entry.get("bbox")!r:.100}', boxes=1)
         else:
-            crowd = bool(entry.get('iscrowd')) or bool(entry.get('ignore'))
+            # some exports write numbers as texts
+            flags = [entry.get(key) for key in ('iscrowd', 'ignore')]
+            crowd = any(flag and flag != '0' for flag in flags)
             image.boxes.append(Box(name, BoundingBox.ltwh_to_ltrb(ltwh), difficult=crowd))
             fields.update(
                 extra for extra in entry.keys() - _CARRIED if entry[extra] not in (None, [], {}, '')

@@ -10,7 +10,7 @@ from globox import BoundingBox
 
 from .boxes import finite_numbers
 from .paths import FILE_ERRORS, ImageFolder, is_file, read_text
-from .records import Box, ImportDataError, SourceImage, SourceSet
+from .records import Box, ImportDataError, SourceImage, SourceSet, check_chosen
 from .report import ImportReport
 from .yolo_yaml import YoloLayout, read_layout
 
@@ -51,6 +51,7 @@ def read_yolo(
         layout = YoloLayout(folder, names, {'': folder.files()}, Path(source))
     else:
         layout = read_layout(Path(source), folder, report)
+        check_chosen(classes, list(dict.fromkeys(layout.names.values())))
     known = SourceSet(tuple(classes) if classes else tuple(dict.fromkeys(layout.names.values())))
     made: dict[Path, SourceImage] = {}
     for split, paths in layout.splits.items():

@@ -4,12 +4,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .report import ImportReport
 
-__all__ = ['Box', 'ImportDataError', 'SourceImage', 'SourceSet', 'clean_class_name']
+__all__ = [
+    'Box',
+    'ImportDataError',
+    'SourceImage',
+    'SourceSet',
+    'check_chosen',
+    'clean_class_name',
+]
 
 
 class ImportDataError(ValueError):
@@ -96,6 +104,24 @@ class SourceSet:
                 detail = 'other boxes or another size than where it is listed first'
                 report.add('image_annotated_twice', image.name, detail, **lost)
         self.splits.setdefault(split, {})[path] = known
+
+
+def check_chosen(classes: Sequence[str] | None, found: Sequence[str]) -> None:
+    """Refuse chosen classes that the source does not name.
+
+    Args:
+        classes (Sequence[str], optional): Chosen classes; None stands for all.
+        found (Sequence[str]): Classes of the source.
+
+    Raises:
+        ImportDataError: If one is missing; it names both.
+
+    Example:
+        >>> check_chosen(('dog',), ['cat', 'dog'])
+    """
+    missing = [name for name in classes or () if name not in found]
+    if missing:
+        raise ImportDataError(f'the source has no classes {missing}; it has {list(found)}')
 
 
 def clean_class_name(name: object, source: str, report: ImportReport) -> str:

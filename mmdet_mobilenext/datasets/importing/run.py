@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -239,8 +240,10 @@ def _place_all(
 ) -> list[FinalImage]:
     """Bring all images over, in threads (decoders release the interpreter lock)."""
     finals, links = [], Counter()
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        results = pool.map(place, images)
+    with (
+        ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
+        closing(pool.map(place, images)) as results,  # an interruption does not wait for the rest
+    ):
         bar = tqdm(results, 'images', len(images), disable=not progress, unit='img')
         for image, placed in zip(images, bar, strict=True):
             if isinstance(placed, PictureError):
