@@ -107,7 +107,8 @@ def check_levels(model: nn.Module) -> None:
         return
     # SSD's last levels have the strides of one input size alone
     declared = getattr(priors, 'input_size', None) or 2 * max(strides)
-    size = declared if isinstance(declared, int) else max(declared)
+    # strides of YOLACT are no whole numbers
+    size = max(declared) if isinstance(declared, (tuple, list)) else math.ceil(declared)
     try:
         levels = model.extract_feat(torch.zeros(1, 3, size, size))
     except Exception as error:  # operators without a CPU, backbones of one input size

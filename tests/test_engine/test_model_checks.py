@@ -75,6 +75,13 @@ def test_priors_of_other_levels_are_refused(head, levels, said):
         check_levels(detector(head, *levels))
 
 
+def test_strides_need_not_be_whole_numbers():
+    model = detector('RetinaHead', FOUR, 1)
+    # as YOLACT has them
+    model.bbox_head.prior_generator.strides = [(550 / n, 550 / n) for n in (69, 35, 18, 9, 5)]
+    check_levels(model)
+
+
 def test_looking_at_a_model_draws_no_numbers():
     cfg = load_config(CONFIG)
     cfg.model.backbone.widen_factor = -1
