@@ -140,7 +140,7 @@ def test_families_have_costs_and_memory(root, name):
 
 def test_sizes_that_do_not_fit_are_named(root):
     cfg = config(root, 'mobilenext_demo')
-    with pytest.raises(OptionError, match='no training step of 100x100 .*made for .* 128x128'):
+    with pytest.raises(OptionError, match=r'no training step of 100x100 .*made for .* 128x128'):
         costs_of(build_detector(cfg), input_size(cfg, (100,)))
     with pytest.raises(OptionError, match=r'must be 1 or more, but received \[0, 64\]'):
         input_size(cfg, (0, 64))
