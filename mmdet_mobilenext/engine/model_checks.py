@@ -92,7 +92,8 @@ def check_levels(model: nn.Module) -> None:
         model (nn.Module): Detector in eval mode, on the CPU.
 
     Raises:
-        OptionError: If numbers of levels or strides differ.
+        OptionError: If numbers of levels or strides differ, or the neck takes other channels than
+            the backbone hands out.
 
     Example:
         >>> check_levels(nn.Linear(2, 3))
@@ -109,9 +110,11 @@ def check_levels(model: nn.Module) -> None:
     declared = getattr(priors, 'input_size', None) or 2 * max(strides)
     # strides of YOLACT are no whole numbers
     size = max(declared) if isinstance(declared, (tuple, list)) else math.ceil(declared)
+    image = torch.zeros(1, 3, size, size)
     try:
-        levels = model.extract_feat(torch.zeros(1, 3, size, size))
+        levels = model.extract_feat(image)
     except Exception as error:  # operators without a CPU, backbones of one input size
+        _check_neck_inputs(model, image)
         print_log(
             f'levels of {type(model).__name__} and strides of its priors were not compared '
             f'({type(error).__name__}: {error})',
@@ -130,6 +133,23 @@ def check_levels(model: nn.Module) -> None:
             'the one for the levels of the neck (--with ..._fpn: 4 from stride 4 on, ..._pafpn: 3 '
             'from stride 8 on; see docs/swap_backbones.md), and in a config of your own '
             'backbone.out_indices, the neck and the strides of the head change together'
+        )
+
+
+def _check_neck_inputs(model: nn.Module, image: torch.Tensor) -> None:
+    """Refuse a neck that was not made for what the backbone hands out, if that is why it fails."""
+    expected = getattr(getattr(model, 'neck', None), 'in_channels', None)
+    if not isinstance(expected, (list, tuple)):
+        return
+    try:
+        found = [level.shape[1] for level in model.backbone(image)]
+    except Exception:  # the backbone itself does not run here
+        return
+    if found != list(expected):
+        raise OptionError(
+            f'the {type(model.backbone).__name__} of the config hands out levels of {found} '
+            f'channels, but its {type(model.neck).__name__} takes in_channels={list(expected)}: '
+            'set neck.in_channels and backbone.out_indices alike (docs/swap_backbones.md)'
         )
 
 

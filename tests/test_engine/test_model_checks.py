@@ -75,6 +75,18 @@ def test_priors_of_other_levels_are_refused(head, levels, said):
         check_levels(detector(head, *levels))
 
 
+@pytest.mark.parametrize('in_channels', [[8, 16, 24, 32], [144, 192, 384]])
+def test_a_neck_for_other_channels_is_refused(in_channels):
+    model = detector('RetinaHead', FOUR, 1)
+    given = model.neck.in_channels
+    neck = dict(type='FPN', in_channels=in_channels, out_channels=8, num_outs=5, start_level=1)
+    model.neck = MODELS.build(neck)
+    with pytest.raises(OptionError) as caught:
+        check_levels(model)
+    said = f'MobileNeXt of the config hands out levels of {given} channels, but its FPN takes '
+    assert said + f'in_channels={in_channels}' in str(caught.value)
+
+
 def test_strides_need_not_be_whole_numbers():
     model = detector('RetinaHead', FOUR, 1)
     # as YOLACT has them
