@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -13,7 +15,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import CheckpointLoader
-from torch import nn
+from torch import distributed, nn
 
 from mmdet_mobilenext.checkpoints.strict import (
     CheckpointKeyError,
@@ -45,11 +47,25 @@ def build_model(cfg: Config) -> nn.Module:
         ['layer1']
     """
     init_default_scope(cfg.get('default_scope', 'mmdet'))
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _process_group(cfg):
         try:
             return MODELS.build(copy.deepcopy(cfg.model)).eval()
         except ValueError as error:
             raise OptionError(f'the model of the config cannot be built: {error}') from error
+
+
+@contextlib.contextmanager
+def _process_group(cfg: Config) -> Iterator[None]:
+    """A group of this process alone, where the run has none yet: MMSyncBN is not built without."""
+    needed = cfg.get('launcher', 'none') != 'none' and 'MMSyncBN' in str(cfg.model)
+    if not needed or distributed.is_initialized():
+        yield
+        return
+    distributed.init_process_group('gloo', store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
 
 
 def dense_head(model: nn.Module) -> nn.Module:

@@ -75,6 +75,14 @@ def test_priors_of_other_levels_are_refused(head, levels, said):
         check_levels(detector(head, *levels))
 
 
+def test_norms_over_processes_are_built_before_the_processes_have_met():
+    model = dict(type='MobileNeXt', widen_factor=0.1, norm_cfg=dict(type='MMSyncBN'))
+    with pytest.raises(OptionError, match='process group'):
+        build_model(Config(dict(model=model)))
+    built = build_model(Config(dict(model=model, launcher='pytorch')))
+    assert built(torch.zeros(1, 3, 32, 32)) and not torch.distributed.is_initialized()
+
+
 @pytest.mark.parametrize('in_channels', [[8, 16, 24, 32], [144, 192, 384]])
 def test_a_neck_for_other_channels_is_refused(in_channels):
     model = detector('RetinaHead', FOUR, 1)
