@@ -16,6 +16,7 @@ from rich.text import Text
 
 from mmdet_mobilenext.benchmark.speed.config_edits import find
 from mmdet_mobilenext.engine.complexity import count_madds, count_parameters
+from mmdet_mobilenext.engine.environment import OptionError
 
 from .config_difference import COMPARED, GROUPS, VARIABLES, Difference, must_be_equal
 from .detectors import build_detector, input_size, prior_generator_of, priors_of
@@ -32,22 +33,22 @@ def facts_of(cfg: Config) -> dict[str, str]:
     Returns:
         dict[str, str]: Size of the input, parameters, multiply-adds, priors, batch, learning rate
         and length of the training.
-
-    Raises:
-        OptionError: If the size of the input is not to be found.
     """
     model = build_detector(cfg)
-    size = input_size(cfg)
     try:
-        madds = f'{count_madds(model, size):,}'
+        size = input_size(cfg)
+    except OptionError:  # tested at the size of each image, as CornerNet
+        size = None
+    try:
+        madds = f'{count_madds(model, size):,}' if size else 'not counted'
     except Exception:  # a detector whose forward needs more than an image
         madds = 'not counted'
     facts = {
-        'input, width x height': f'{size[1]}x{size[0]}',
+        'input, width x height': f'{size[1]}x{size[0]}' if size else 'that of each image',
         'parameters': f'{count_parameters(model):,}',
         'multiply-adds': madds,
     }
-    if prior_generator_of(model) is not None:
+    if size and prior_generator_of(model) is not None:
         priors = priors_of(model, size)
         per_level = torch.bincount(priors.levels).tolist()
         facts['priors'] = f'{len(priors.boxes):,} ({" + ".join(map(str, per_level))})'

@@ -73,7 +73,7 @@ def input_size(cfg: Config, size: Sequence[int] | None = None) -> tuple[int, int
         tuple[int, int]: Height and width in pixels.
 
     Raises:
-        OptionError: If it is nowhere to be found.
+        OptionError: If it is nowhere to be found, or not positive.
 
     Example:
         >>> resize = dict(type='Resize', scale=(320, 240))
@@ -81,6 +81,8 @@ def input_size(cfg: Config, size: Sequence[int] | None = None) -> tuple[int, int
         (240, 320)
     """
     if size:
+        if min(size) < 1:
+            raise OptionError(f'height and width must be 1 or more, but received {list(size)}')
         return (size[0], size[-1])
     priors = find(cfg.get('model'), 'anchor_generator') or {}
     if 'input_size' in priors:

@@ -184,7 +184,8 @@ def costs_of(model: nn.Module, size: tuple[int, int], training: bool = True) -> 
         Costs: Of all modules.
 
     Raises:
-        OptionError: If the model needs more than an image, as detectors of two stages do.
+        OptionError: If the model needs more than an image, as detectors of two stages do, or its
+            priors are made for another size.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU())
@@ -226,9 +227,19 @@ def _buffers_kept(model: nn.Module) -> Iterator[None]:
                 buffer.copy_(before[name])
 
 
-def _training_batch(model: nn.Module, size: tuple[int, int]) -> dict:
+def _training_losses(model: nn.Module, size: tuple[int, int]) -> dict[str, Tensor]:
+    """Losses of a made-up batch."""
     batch = make_batch(TRAINING_IMAGES, size, num_classes=1)
-    return model.data_preprocessor(batch, True)
+    # as in a test: augmentation of batches, such as that of YOLOX, would change the size
+    batch = model.data_preprocessor(batch, False)
+    try:
+        # through the model itself: MemTracker refuses modules without a parent that run twice
+        return model(**batch, mode='loss')
+    except ValueError as error:  # such as priors that are made for another size
+        raise OptionError(
+            f'{type(model).__name__} makes no training step of {size[1]}x{size[0]} (width x '
+            f'height): {error}'
+        ) from error
 
 
 def _saved_bytes(model: nn.Module, recorder: _Recorder, size: tuple[int, int]) -> int:
@@ -250,10 +261,9 @@ def _saved_bytes(model: nn.Module, recorder: _Recorder, size: tuple[int, int]) -
         return tensor
 
     model.train()
-    batch = _training_batch(model, size)
     with _buffers_kept(model), recorder.watch():
         with saved_tensors_hooks(pack, lambda tensor: tensor):
-            model.loss(batch['inputs'], batch['data_samples'])
+            _training_losses(model, size)
     return total // TRAINING_IMAGES
 
 
@@ -321,12 +331,10 @@ def peak_memory(model: nn.Module, size: tuple[int, int]) -> PeakMemory:
 
     def forward() -> None:
         with torch.no_grad():
-            model._forward(torch.zeros(1, 3, *size))
+            model(torch.zeros(1, 3, *size))
 
     def train() -> None:
-        batch = _training_batch(model, size)
-        losses = model.loss(batch['inputs'], batch['data_samples'])
-        model.parse_losses(losses)[0].backward()
+        model.parse_losses(_training_losses(model, size))[0].backward()
 
     try:
         model.eval()

@@ -121,7 +121,7 @@ def choose_images(dataset: torch.utils.data.Dataset, number: int | None, seed: i
         list[int]: Indices, each at most once, ascending.
 
     Raises:
-        OptionError: If the number is below 1.
+        OptionError: If the number is below 1, or the seed negative.
 
     Example:
         >>> choose_images(range(5), None, 0)
@@ -129,6 +129,8 @@ def choose_images(dataset: torch.utils.data.Dataset, number: int | None, seed: i
     """
     if number is not None and number < 1:
         raise OptionError(f'the number of images must be 1 or more, but received {number}')
+    if seed < 0:
+        raise OptionError(f'the seed must not be negative, but received {seed}')
     if number is None or number >= len(dataset):
         return list(range(len(dataset)))
     return sorted(np.random.default_rng(seed).permutation(len(dataset))[:number].tolist())

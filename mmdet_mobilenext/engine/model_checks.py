@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
-from torch import nn
+from torch import distributed, nn
 
 from mmdet_mobilenext.checkpoints.strict import (
     CheckpointKeyError,
@@ -54,11 +56,25 @@ def build_model(cfg: Config) -> nn.Module:
         ['layer1']
     """
     init_default_scope(cfg.get('default_scope', 'mmdet'))
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _process_group(cfg):
         try:
             return MODELS.build(copy.deepcopy(cfg.model)).eval()
         except ValueError as error:
             raise OptionError(f'the model of the config cannot be built: {error}') from error
+
+
+@contextlib.contextmanager
+def _process_group(cfg: Config) -> Iterator[None]:
+    """A group of this process alone, where the run has none yet: MMSyncBN is not built without."""
+    needed = cfg.get('launcher', 'none') != 'none' and 'MMSyncBN' in str(cfg.model)
+    if not needed or distributed.is_initialized():
+        yield
+        return
+    distributed.init_process_group('gloo', store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
 
 
 def dense_head(model: nn.Module) -> nn.Module:
@@ -101,7 +117,8 @@ def check_levels(model: nn.Module) -> None:
         model (nn.Module): Detector in eval mode, on the CPU.
 
     Raises:
-        OptionError: If numbers of levels or strides differ.
+        OptionError: If numbers of levels or strides differ, or the neck takes other channels than
+            the backbone hands out.
 
     Example:
         >>> check_levels(nn.Linear(2, 3))
@@ -116,10 +133,13 @@ def check_levels(model: nn.Module) -> None:
         return
     # SSD's last levels have the strides of one input size alone
     declared = getattr(priors, 'input_size', None) or 2 * max(strides)
-    size = declared if isinstance(declared, int) else max(declared)
+    # strides of YOLACT are no whole numbers
+    size = max(declared) if isinstance(declared, (tuple, list)) else math.ceil(declared)
+    image = torch.zeros(1, 3, size, size)
     try:
-        levels = model.extract_feat(torch.zeros(1, 3, size, size))
+        levels = model.extract_feat(image)
     except Exception as error:  # operators without a CPU, backbones of one input size
+        _check_neck_inputs(model, image)
         print_log(
             f'levels of {type(model).__name__} and strides of its priors were not compared '
             f'({type(error).__name__}: {error})',
@@ -138,6 +158,23 @@ def check_levels(model: nn.Module) -> None:
             'the one for the levels of the neck (--with ..._fpn: 4 from stride 4 on, ..._pafpn: 3 '
             'from stride 8 on; see docs/swap_backbones.md), and in a config of your own '
             'backbone.out_indices, the neck and the strides of the head change together'
+        )
+
+
+def _check_neck_inputs(model: nn.Module, image: torch.Tensor) -> None:
+    """Refuse a neck that was not made for what the backbone hands out, if that is why it fails."""
+    expected = getattr(getattr(model, 'neck', None), 'in_channels', None)
+    if not isinstance(expected, (list, tuple)):
+        return
+    try:
+        found = [level.shape[1] for level in model.backbone(image)]
+    except Exception:  # the backbone itself does not run here
+        return
+    if found != list(expected):
+        raise OptionError(
+            f'the {type(model.backbone).__name__} of the config hands out levels of {found} '
+            f'channels, but its {type(model.neck).__name__} takes in_channels={list(expected)}: '
+            'set neck.in_channels and backbone.out_indices alike (docs/swap_backbones.md)'
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.config import Config
@@ -41,6 +42,8 @@ def _load(args: argparse.Namespace, path: str) -> Config:
 
 def _crops(args: argparse.Namespace) -> None:
     cfg = load_config(args.config, args.cfg_options, import_custom_modules=False)
+    if not isinstance(cfg.get('crops'), Mapping):
+        raise OptionError(f'{args.config} says nothing of crops: take a config of configs/search')
     options = dict(cfg.crops)
     path = make_crops(options.pop('voc_root'), cfg.data_root, classes=cfg.classes, **options)
     counts = json.loads((path / STAMP).read_text(encoding='utf-8'))['counts']

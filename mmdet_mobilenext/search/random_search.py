@@ -21,7 +21,7 @@ from mmdet_mobilenext.engine.environment import OptionError
 from .genotype import Genotype, random_genotype, write_genotype
 from .settings import config_settings, refuse_mixed
 from .train_loop import GENOTYPE_FILE
-from .training import search_space, set_epochs, train_genotype
+from .training import check_training, search_space, set_epochs, train_genotype
 
 __all__ = ['candidate_config', 'random_search']
 
@@ -37,7 +37,13 @@ def candidate_config(search_cfg: Config, train_cfg: Config, epochs: int) -> Conf
 
     Returns:
         Config: Of a candidate, whose cells are to be set.
+
+    Raises:
+        OptionError: If it is the config of something else, or there is no epoch.
     """
+    check_training(train_cfg)
+    if epochs < 1:
+        raise OptionError(f'a candidate is trained for 1 epoch or more, but received {epochs}')
     cfg = copy.deepcopy(train_cfg)
     set_epochs(cfg, epochs)
     dataset = search_cfg.train_dataloader.dataset
@@ -80,7 +86,8 @@ def random_search(
         the budget or number do not count.
 
     Raises:
-        OptionError: Unless there is either a budget or a number.
+        OptionError: Unless there is either a budget or a number; see also
+            :func:`candidate_config`.
         MixedRunsError: If the folder holds candidates of another seed, config or number of epochs.
     """
     if (budget is None) == (candidates is None) or (candidates is not None and candidates < 1):

@@ -21,9 +21,9 @@ from mmdet_mobilenext.engine.environment import OptionError
 from mmdet_mobilenext.evaluation.verdict import seed_interval
 
 from .genotype import Genotype
-from .random_search import random_search
+from .random_search import candidate_config, random_search
 from .settings import config_settings, refuse_mixed
-from .training import run_search, train_genotype
+from .training import run_search, search_space, train_genotype
 
 __all__ = ['compare_seeds', 'run_study', 'study_markdown']
 
@@ -56,7 +56,8 @@ def run_study(
         with ``search``) and ``comparisons`` of the first search with each other way.
 
     Raises:
-        OptionError: Without a seed, or with one twice, or an unknown name in ``random_of``.
+        OptionError: Without a seed, or with one twice, or an unknown name in ``random_of``, or if a
+            config is one of something else.
         MixedRunsError: If the folder holds runs of other configs.
     """
     random_of = list(search_cfgs)[:1] if random_of is None else list(random_of)
@@ -64,6 +65,10 @@ def run_study(
         raise OptionError(f'needs different seeds, but received {list(seeds)}')
     if set(random_of) - set(search_cfgs):
         raise OptionError(f'random_of has {random_of}, but the searches are {list(search_cfgs)}')
+    for cfg in search_cfgs.values():
+        # now, rather than after the first search
+        search_space(cfg)
+        candidate_config(cfg, train_cfg, candidate_epochs)
     for name, cfg in search_cfgs.items():
         settings = config_settings(cfg, 'search.') | config_settings(train_cfg, 'train.')
         refuse_mixed(work_dir / name, dict(settings, candidate_epochs=candidate_epochs))

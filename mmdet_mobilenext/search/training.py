@@ -20,7 +20,7 @@ from .genotype import Genotype, read_genotype
 from .settings import config_settings, refuse_mixed
 from .train_loop import GENOTYPE_FILE, seconds
 
-__all__ = ['run_search', 'search_space', 'set_epochs', 'train_genotype']
+__all__ = ['check_training', 'run_search', 'search_space', 'set_epochs', 'train_genotype']
 
 
 def search_space(cfg: Config) -> dict[str, Any]:
@@ -47,6 +47,29 @@ def search_space(cfg: Config) -> dict[str, Any]:
             'configs/search'
         )
     return cfg.model.network.backbone
+
+
+def check_training(cfg: Config) -> None:
+    """Refuse what is no training of found cells.
+
+    Args:
+        cfg (Config): Config of the training.
+
+    Raises:
+        OptionError: If its backbone is not ``SearchedCells``.
+
+    Example:
+        >>> check_training(Config(dict(model=dict(type='RetinaNet'))))
+        Traceback (most recent call last):
+        ...
+        mmdet_mobilenext.engine.environment.OptionError: the training of found cells needs the ...
+    """
+    kind = (cfg.model.get('backbone') or {}).get('type')
+    if kind != 'SearchedCells':
+        raise OptionError(
+            'the training of found cells needs the backbone SearchedCells, but the config has '
+            f'{kind!r} in a {cfg.model.type}: see configs/search/cells_small.py'
+        )
 
 
 def set_epochs(cfg: Config, epochs: int) -> None:
@@ -82,6 +105,12 @@ def set_epochs(cfg: Config, epochs: int) -> None:
 
 
 def _train(cfg: Config, work_dir: Path, seed: int) -> Runner:
+    # before anything is noted of data that are not there
+    if cfg.get('crops') and not osp.isdir(cfg.data_root):
+        raise FileNotFoundError(
+            f'there are no crops in {cfg.data_root}: make them with `python tools/search.py crops '
+            'CONFIG` and the same --cfg-options'
+        )
     refuse_mixed(work_dir, dict(config_settings(cfg), seed=seed))
     cfg.work_dir = str(work_dir)
     cfg.setdefault('launcher', 'none')
@@ -104,7 +133,9 @@ def run_search(cfg: Config, work_dir: Path, seed: int) -> dict[str, Any]:
         dict: ``genotype``, ``seconds`` of training and ``iterations``.
 
     Raises:
+        FileNotFoundError: If there are no crops.
         MixedRunsError: If the folder holds another search.
+        OptionError: If it is the config of something else.
     """
     cfg = copy.deepcopy(cfg)
     search_space(cfg)
@@ -137,8 +168,11 @@ def train_genotype(
         ``madds``, and ``seconds`` of training and test.
 
     Raises:
+        FileNotFoundError: If there are no crops.
         MixedRunsError: If the folder holds the training of other cells, or another one of these.
+        OptionError: If it is the config of something else.
     """
+    check_training(cfg)
     cfg = copy.deepcopy(cfg)
     cfg.model.backbone.genotype = genotype.to_dict()
     runner = _train(cfg, work_dir, seed)

@@ -240,6 +240,16 @@ def test_the_report_tells_counts_groups_and_the_verdict():
     assert 'seeds (1)' in text and 'seeds,' not in text.split('equal: ')[1]
 
 
+def test_facts_of_a_config_that_tells_no_size():
+    cfg = load_config(str(ROOT / 'configs/retinanet/retinanet_mobilenext_fpn_small160_voc07.py'))
+    assert facts_of(cfg)['input, width x height'] == '160x160'
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    cfg.test_dataloader.dataset.pipeline = [t for t in pipeline if t.type != 'Resize']
+    facts = facts_of(cfg)
+    assert facts['input, width x height'] == 'that of each image'
+    assert facts['multiply-adds'] == 'not counted' and 'priors' not in facts
+
+
 def main_of(monkeypatch, *args):
     """Run the tool in this process and give its exit code."""
     import runpy

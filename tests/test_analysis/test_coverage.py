@@ -155,6 +155,8 @@ def test_augmented_objects_depend_on_the_seed(demo):
 def test_wrong_sets_and_numbers_are_named(demo):
     with pytest.raises(OptionError, match='1 or more, but received 0'):
         choose_images(range(3), 0, 0)
+    with pytest.raises(OptionError, match='must not be negative, but received -1'):
+        choose_images(range(3), None, -1)
     assert choose_images(range(100), 3, 0) == choose_images(range(100), 3, 0)
     with pytest.raises(OptionError, match=r'no val_dataloader\.dataset'):
         build_dataset(Config(dict()), 'val')

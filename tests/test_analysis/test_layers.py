@@ -82,11 +82,9 @@ class Loss(nn.Module):
     def data_preprocessor(self, batch, training):
         return dict(batch, inputs=torch.stack(batch['inputs']).float())
 
-    def _forward(self, inputs):
-        return self.act(self.norm(self.conv(inputs)))
-
-    def loss(self, inputs, data_samples):
-        return dict(loss=self._forward(inputs).sum())
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        output = self.act(self.norm(self.conv(inputs)))
+        return dict(loss=output.sum()) if mode == 'loss' else output
 
     def parse_losses(self, losses):
         return losses['loss'], {}
@@ -127,6 +125,25 @@ def test_training_takes_more_memory_and_grows_with_the_batch(root):
     assert peak.of_training(9) - peak.of_training(8) == peak.training
     text = shown(memory_table(['a'], [peak], [8]))
     assert f'{peak.of_training(8) / 1e6:,.2f}' in text and 'batch 8' in text
+
+
+@pytest.mark.parametrize(
+    'name', ['gfl/gfl_mobilenext_fpn96_1x_voc0712', 'yolox/yolox_mobilenext_tiny_300e_voc0712']
+)
+def test_families_have_costs_and_memory(root, name):
+    """Their losses run once for each level, and YOLOX draws the size of each batch."""
+    model = build_detector(load_config(str(root / f'configs/{name}.py')))
+    costs, peak = costs_of(model, (64, 64)), peak_memory(model, (64, 64))
+    assert sum(row.saved for row in costs.at_depth()) == costs.saved > 64 * 64 * 3 * 4
+    assert 0 < peak.inference < peak.training
+
+
+def test_sizes_that_do_not_fit_are_named(root):
+    cfg = config(root, 'mobilenext_demo')
+    with pytest.raises(OptionError, match=r'no training step of 100x100 .*made for .* 128x128'):
+        costs_of(build_detector(cfg), input_size(cfg, (100,)))
+    with pytest.raises(OptionError, match=r'must be 1 or more, but received \[0, 64\]'):
+        input_size(cfg, (0, 64))
 
 
 def test_tables_sort_cut_and_compare(root):

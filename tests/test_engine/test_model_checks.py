@@ -75,6 +75,33 @@ def test_priors_of_other_levels_are_refused(head, levels, said):
         check_levels(detector(head, *levels))
 
 
+def test_norms_over_processes_are_built_before_the_processes_have_met():
+    model = dict(type='MobileNeXt', widen_factor=0.1, norm_cfg=dict(type='MMSyncBN'))
+    with pytest.raises(OptionError, match='process group'):
+        build_model(Config(dict(model=model)))
+    built = build_model(Config(dict(model=model, launcher='pytorch')))
+    assert built(torch.zeros(1, 3, 32, 32)) and not torch.distributed.is_initialized()
+
+
+@pytest.mark.parametrize('in_channels', [[8, 16, 24, 32], [144, 192, 384]])
+def test_a_neck_for_other_channels_is_refused(in_channels):
+    model = detector('RetinaHead', FOUR, 1)
+    given = model.neck.in_channels
+    neck = dict(type='FPN', in_channels=in_channels, out_channels=8, num_outs=5, start_level=1)
+    model.neck = MODELS.build(neck)
+    with pytest.raises(OptionError) as caught:
+        check_levels(model)
+    said = f'MobileNeXt of the config hands out levels of {given} channels, but its FPN takes '
+    assert said + f'in_channels={in_channels}' in str(caught.value)
+
+
+def test_strides_need_not_be_whole_numbers():
+    model = detector('RetinaHead', FOUR, 1)
+    # as YOLACT has them
+    model.bbox_head.prior_generator.strides = [(550 / n, 550 / n) for n in (69, 35, 18, 9, 5)]
+    check_levels(model)
+
+
 def test_looking_at_a_model_draws_no_numbers():
     cfg = load_config(CONFIG)
     cfg.model.backbone.widen_factor = -1

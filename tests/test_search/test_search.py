@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from small_search import CONFIGS, OPERATIONS, make_small_crops, small_search, small_training
-from small_voc import run_tool
+from small_voc import ROOT, run_tool
 from torchvision_stub import environment_with_stub
 
 from mmdet_mobilenext.benchmark.errors import MixedRunsError
@@ -417,6 +417,29 @@ def test_configs_of_one_name_are_not_compared(tmp_path):
 def test_random_search_needs_a_budget(crops, tmp_path, options):
     with pytest.raises(OptionError, match='either a budget in seconds or a number'):
         random_search(small_search(crops), small_training(crops), tmp_path, 0, 1, **options)
+
+
+def test_a_wrong_config_of_the_training_is_refused_before_any_search(crops, tmp_path):
+    search, genotype = small_search(crops), random_genotype(np.random.default_rng(0), 1, OPERATIONS)
+    said = r'needs the backbone SearchedCells, but the config has None in a Darts'
+    with pytest.raises(OptionError, match=said):
+        train_genotype(search, genotype, tmp_path / 'train', 0)
+    with pytest.raises(OptionError, match=said):
+        run_study(dict(search=search), search, tmp_path / 'study', [0])
+    with pytest.raises(OptionError, match='1 epoch or more, but received 0'):
+        run_study(dict(search=search), small_training(crops), tmp_path / 'study', [0], 0)
+    args = SimpleNamespace(command='crops', config=str(ROOT / 'configs/ssdlite_mobilenext_voc.py'))
+    with pytest.raises(OptionError, match=r'ssdlite_mobilenext_voc\.py says nothing of crops'):
+        command.run(SimpleNamespace(**vars(args), cfg_options=None))
+    assert not list(tmp_path.iterdir())
+
+
+def test_crops_may_be_made_after_a_line_that_missed_them(crops, tmp_path):
+    cfg = small_search(crops, data_root=str(tmp_path / 'crops'))
+    with pytest.raises(FileNotFoundError, match=r'no crops in .*: .*search\.py crops'):
+        run_search(cfg, tmp_path / 'search', 0)
+    # nothing is noted that would contradict the crops once they are there
+    assert not list(tmp_path.iterdir())
 
 
 def test_candidates_see_the_halves_of_the_search_and_no_test_image(crops):
