@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS, init_default_scope
 
-from mmdet_mobilenext.datasets.checks import sources_from_config
+from mmdet_mobilenext.datasets.checks import VOCSource, sources_from_config
 
 from .environment import OptionError
 
@@ -28,7 +28,7 @@ def check_num_classes(cfg: Config, roles: Sequence[str]) -> None:
         roles (Sequence[str]): Data loaders to look at.
 
     Raises:
-        DataCheckError: If the classes of a VOC data set are no list of names.
+        DataCheckError: If the classes of a VOC or COCO data set are no list of names.
         OptionError: If a data set has another number of classes than the head, or the heads of a
             cascade differ.
 
@@ -84,7 +84,7 @@ def classes_of_data(cfg: Config, roles: Sequence[str]) -> Iterator[tuple[str, tu
     """
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     for source in sources_from_config(cfg, roles):
-        if not source.not_checked:
+        if isinstance(source, VOCSource) and not source.not_checked:
             yield source.title, source.classes
     for role in roles:
         loader = cfg.get(f'{role}_dataloader')

@@ -10,11 +10,12 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from dataclasses import dataclass, field
 
+from .coco_source import CocoSource
 from .report import CheckReport
 from .sources import VOCSource
 from .wording import list_some, show
 
-__all__ = ['Counts', 'check_xml', 'conclude_counts']
+__all__ = ['Counts', 'check_xml', 'conclude_counts', 'did_you_mean']
 
 
 @dataclass
@@ -101,13 +102,14 @@ def check_xml(
         counts.unknown.update(unknown)
         return size
     for name, count in unknown.items():
-        detail = f'{count} object(s) of class {show(name)}{_did_you_mean(name, classes)}'
+        detail = f'{count} object(s) of class {show(name)}{did_you_mean(name, classes)}'
         report.add('unknown_class', path, detail, f'known are: {list_some(classes, 30)}')
     return size
 
 
 @functools.lru_cache(maxsize=1024)  # a wrong name is mostly wrong in every file
-def _did_you_mean(name: str, classes: tuple[str, ...]) -> str:
+def did_you_mean(name: str, classes: tuple[str, ...]) -> str:
+    """Name the class that is nearly written so, ``''`` if there is none."""
     by_lower = {known.lower(): known for known in classes}
     close = difflib.get_close_matches(name.strip().lower(), by_lower, 1)
     return f', did you mean {by_lower[close[0]]!r}?' if close else ''
@@ -157,7 +159,7 @@ def _check_box(
         counts.thin_example = counts.thin_example or path
 
 
-def conclude_counts(source: VOCSource, report: CheckReport, counts: Counts) -> None:
+def conclude_counts(source: VOCSource | CocoSource, report: CheckReport, counts: Counts) -> None:
     """Turn what was counted over all files into warnings, or an error if nothing is left."""
     if counts.thin:
         report.warnings.append(

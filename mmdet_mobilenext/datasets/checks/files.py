@@ -12,7 +12,7 @@ from .report import CheckReport
 from .sources import VOCSource
 from .wording import list_some, show
 
-__all__ = ['check_ids', 'check_listed', 'check_places']
+__all__ = ['check_ids', 'check_listed', 'check_places', 'names_in']
 
 
 def check_places(source: VOCSource, report: CheckReport) -> bool:
@@ -24,24 +24,24 @@ def check_places(source: VOCSource, report: CheckReport) -> bool:
         if root and not osp.isdir(root):
             report.add('no_data_root', root, f'no such folder (looked in {os.getcwd()})')
             return False
-        folders = list_some(_names(root or '.', folders=True))
+        folders = list_some(names_in(root or '.', folders=True))
         report.add('no_data_root', sub_root, f'no such folder; {root or "."} has: {folders}')
     else:
         for folder in (source.img_dir, source.ann_dir):
             if not osp.isdir(folder):
-                folders = list_some(_names(sub_root, folders=True))
+                folders = list_some(names_in(sub_root, folders=True))
                 report.add('no_folder', folder, f'no such folder; {sub_root} has: {folders}')
     if not osp.isfile(source.ann_file):
         # The place where VOC keeps its lists, if the given folder is not even there.
         places = (osp.dirname(source.ann_file) or '.', osp.join(sub_root, 'ImageSets', 'Main'))
         folder = next((place for place in places if osp.isdir(place)), places[0])
-        lists = list_some([n for n in _names(folder) if n.endswith('.txt')])
+        lists = list_some([n for n in names_in(folder) if n.endswith('.txt')])
         detail = f'no such file; {folder} has: {lists}'
         report.add('no_split_file', source.ann_file or "''", detail)
     return len(report.problems) == before
 
 
-def _names(folder: str, folders: bool = False) -> list[str]:
+def names_in(folder: str, folders: bool = False) -> list[str]:
     """Names of the files (or folders) in a folder, for a message."""
     try:
         with os.scandir(folder) as entries:

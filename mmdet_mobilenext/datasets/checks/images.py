@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decode images to find the damaged ones and those whose size the XML does not tell."""
+"""Decode images to find the damaged ones and those whose size the annotations do not tell."""
 
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -24,15 +25,19 @@ def check_images(
     sizes: Sequence[tuple[int, int] | None],
     report: CheckReport,
     progress: bool,
+    said_by: str = 'XML',
 ) -> None:
-    """Decode images in threads (both decoders release the interpreter lock)."""
+    """Decode images in threads (both decoders release the interpreter lock).
+
+    ``sizes`` are those that ``said_by`` tells, (width, height) in pixels.
+    """
     if not paths:
         return
     # Process-wide switch of Pillow that would hide what is looked for here.
     before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
-        results = pool.map(_check_image, paths, sizes)
+        results = pool.map(_check_image, paths, sizes, itertools.repeat(said_by))
         if progress:
             from rich.console import Console
             from rich.progress import track
@@ -48,7 +53,7 @@ def check_images(
         ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def _check_image(path: str, size: tuple[int, int] | None) -> tuple[str, str] | None:
+def _check_image(path: str, size: tuple[int, int] | None, said_by: str) -> tuple[str, str] | None:
     """Decode one image; return (kind, detail) of the problem, None if it is good."""
     try:
         with open(path, 'rb') as file:
@@ -69,7 +74,7 @@ def _check_image(path: str, size: tuple[int, int] | None) -> tuple[str, str] | N
     height, width = image.shape[:2]
     if size is not None and size != (width, height):
         turned = ', turned: EXIF orientation?' if size == (height, width) else ''
-        return 'image_size', f'image {width} x {height}, XML {size[0]} x {size[1]}{turned}'
+        return 'image_size', f'image {width} x {height}, {said_by} {size[0]} x {size[1]}{turned}'
     return None
 
 

@@ -6,11 +6,13 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from terminaltables import AsciiTable
+
+from .hints import VOC_HINTS
 
 __all__ = ['CheckReport', 'DataCheckError', 'Problem']
 
@@ -21,47 +23,6 @@ _COUNT_ROWS = {
     'difficult': 'difficult objects',
     'truncated': 'truncated objects',
     'images_decoded': 'images decoded',
-}
-
-
-# What to do, for each kind of problem.
-_HINTS = {
-    'no_data_root': 'get the data set (the README says how) or point `data_root` at the folder '
-    'that holds it: set the environment variable VOC_DATA_ROOT, which the VOC configs read, pass '
-    '`--cfg-options data_root=...`, or write it in the config',
-    'no_folder': 'VOC layout is Annotations/*.xml, JPEGImages/*.jpg and ImageSets/Main/*.txt in '
-    "the folder that `data_prefix=dict(sub_data_root=...)` names (with '/' after the year)",
-    'no_split_file': 'set `ann_file` to one of the .txt files that are there, or write one: an '
-    'image id per line, without extension',
-    'bad_split_file': 'write an image id per line, UTF-8, without extension',
-    'bad_id': 'a line holds one file name without folder, extension or spaces around it; take '
-    'blank lines out',
-    'duplicate_id': 'keep one of the lines: a repeated test image is counted twice',
-    'missing_image': 'copy the file or take its id out of the split file; images are read as '
-    '<id>.jpg, so rename other extensions (any content that OpenCV reads is fine)',
-    'missing_xml': 'copy the file or take its id out of the split file; an image without objects '
-    'needs an XML with <size> and no <object>',
-    'unreadable': 'see to the rights and the health of the file system',
-    'bad_xml': 'mend or copy the file again',
-    'xml_doctype': 'take the DOCTYPE out: a VOC annotation has none, and entities in it are '
-    'never expanded',
-    'bad_size': '<size> needs whole <width> and <height> in pixels, the size of the image',
-    'bad_object': 'each <object> needs <name>, <bndbox> and, if present, <difficult> of 0 or 1',
-    'bad_box': '<bndbox> needs finite numbers in <xmin>, <ymin>, <xmax> and <ymax>',
-    'box_outside': 'VOC boxes count pixels from 1: 1 <= xmin <= xmax <= width, same for y. Are '
-    'these from 0? Then add 1 to all four',
-    'box_no_area': 'xmin > xmax or ymin > ymax: swap the two or take the object out',
-    'unknown_class': 'correct the name, add it to `metainfo=dict(classes=...)`, or leave such '
-    "objects out with `data_check = dict(unknown_classes='ignore')` in the config "
-    '(--unknown-classes ignore in tools/check_voc.py)',
-    'no_objects': 'no object is left: are the names in `metainfo=dict(classes=...)` those of '
-    'the XML files?',
-    'empty_file': 'the copy was cut off: copy the file again',
-    'image_undecodable': 'the file is no image that OpenCV reads: copy it again',
-    'image_truncated': 'the file ends early or is damaged (some OpenCV versions fill the rest with '
-    'grey): copy it again',
-    'image_size': 'XML and image do not belong together, or the image was resized without its '
-    'boxes',
 }
 
 
@@ -110,6 +71,8 @@ class CheckReport:
         ids (tuple[str]): The listed ids, each once. Not part of :meth:`to_dict`.
         parts (list[:obj:`CheckReport`]): Reports of the single data sets, in a merged report.
         max_problems (int): How many problems an error message lists. Defaults to 20.
+        hints (Mapping[str, str]): What to do for each kind of problem. Defaults to those for
+            VOC-format data. Not part of :meth:`to_dict`.
 
     Example:
         >>> from mmdet_mobilenext.datasets.checks import CheckReport, Problem
@@ -135,6 +98,7 @@ class CheckReport:
     ids: tuple[str, ...] = field(default=(), repr=False)
     parts: list[CheckReport] = field(default_factory=list)
     max_problems: int = 20
+    hints: Mapping[str, str] = field(default_factory=lambda: VOC_HINTS, repr=False)
 
     @classmethod
     def merge(cls, parts: Sequence[CheckReport], max_problems: int = 20) -> CheckReport:
@@ -177,7 +141,7 @@ class CheckReport:
 
     def add(self, kind: str, path: str, detail: str, more_hint: str = '') -> None:
         """Add a problem, with the hint that belongs to its kind and perhaps more."""
-        hint = f'{_HINTS[kind]}; {more_hint}' if more_hint else _HINTS[kind]
+        hint = f'{self.hints[kind]}; {more_hint}' if more_hint else self.hints[kind]
         self.problems.append(Problem(kind, path, detail, hint))
 
     def summary(self) -> str:
@@ -257,10 +221,10 @@ class CheckReport:
         return '\n'.join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but ``ids`` as plain types that JSON can hold."""
+        """Return everything but ``ids`` and ``hints`` as plain types that JSON can hold."""
         out: dict[str, Any] = {'ok': self.ok, 'num_problems': self.num_problems}
         for item in fields(self):
-            if item.name not in ('ids', 'parts', 'problems', 'max_problems'):
+            if item.name not in ('ids', 'parts', 'problems', 'max_problems', 'hints'):
                 out[item.name] = getattr(self, item.name)
         out['problems'] = [asdict(problem) for problem in self.problems]
         out['parts'] = [part.to_dict() for part in self.parts]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where VOC-format data sets lie, and how to find them in a config."""
+"""Where VOC-format data sets lie, and how to find them and those of COCO in a config."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .coco_source import COCO_CLASSES, CocoSource
 from .report import DataCheckError
 
 __all__ = ['ROLES', 'VOC_CLASSES', 'VOCSource', 'sources_from_cfg', 'sources_from_config']
@@ -21,7 +22,7 @@ VOC_CLASSES = (
     'train', 'tvmonitor',
 )  # fmt: skip
 
-_LEAF_TYPES = ('VOCDataset', 'XMLDataset')
+_LEAF_TYPES = ('VOCDataset', 'XMLDataset', 'CocoDataset')
 ROLES = ('train', 'val', 'test')
 
 
@@ -86,19 +87,21 @@ class VOCSource:
         return f'python tools/check_voc.py {shlex.join(args)}'
 
 
-def sources_from_cfg(dataset_cfg: Mapping, role: str) -> list[VOCSource]:
-    """Find the VOC data sets in a dataset config, through any wrappers.
+def sources_from_cfg(dataset_cfg: Mapping, role: str) -> list[VOCSource | CocoSource]:
+    """Find the VOC and COCO data sets in a dataset config, through any wrappers.
 
     Paths are joined as ``mmengine.dataset.BaseDataset`` does it.
 
     Args:
-        dataset_cfg (Mapping): Config of a ``VOCDataset`` or ``XMLDataset``, or of a wrapper
-            with ``dataset`` or ``datasets`` in it (``RepeatDataset``, ``ConcatDataset``, ...).
+        dataset_cfg (Mapping): Config of a ``VOCDataset``, ``XMLDataset`` or ``CocoDataset``, or
+            of a wrapper with ``dataset`` or ``datasets`` in it (``RepeatDataset``,
+            ``ConcatDataset``, ...).
         role (str): ``'train'``, ``'val'`` or ``'test'``.
 
     Returns:
-        list[:obj:`VOCSource`]: In the order of the config. A data set that cannot be checked
-        (another type, or not on a local disk) has ``not_checked`` set.
+        list[:obj:`VOCSource` | :obj:`CocoSource`]: In the order of the config. A data set that
+        cannot be checked (another type, or not on a local disk) is a :obj:`VOCSource` that has
+        ``not_checked`` set.
 
     Raises:
         DataCheckError: A field of the config has a value that MMDetection cannot use.
@@ -123,7 +126,7 @@ def sources_from_cfg(dataset_cfg: Mapping, role: str) -> list[VOCSource]:
     kind = dataset_cfg.get('type', None)
     kind = kind.rsplit('.', 1)[-1] if isinstance(kind, str) else getattr(kind, '__name__', kind)
     if kind not in _LEAF_TYPES:
-        known = ' and '.join(_LEAF_TYPES)
+        known = ', '.join(_LEAF_TYPES)
         return [_not_checked(role, f'type {kind!r}; the check knows {known}')]
     if dataset_cfg.get('backend_args', None):
         backend = dataset_cfg['backend_args'].get('backend', 'local')
@@ -132,10 +135,9 @@ def sources_from_cfg(dataset_cfg: Mapping, role: str) -> list[VOCSource]:
 
     root = str(dataset_cfg.get('data_root', None) or '')
     prefix = dataset_cfg.get('data_prefix', None) or {}
+    folder = 'img' if kind == 'CocoDataset' else 'sub_data_root'
     # Without `sub_data_root` MMDetection reads relative to the working directory.
-    paths = {'ann_file': dataset_cfg.get('ann_file', ''), 'sub_data_root': ''}
-    if 'sub_data_root' in prefix:
-        paths['sub_data_root'] = prefix['sub_data_root']
+    paths = {'ann_file': dataset_cfg.get('ann_file', ''), folder: prefix.get(folder, '')}
     for key, path in paths.items():
         if not isinstance(path, (str, os.PathLike)):
             raise DataCheckError(
@@ -145,25 +147,29 @@ def sources_from_cfg(dataset_cfg: Mapping, role: str) -> list[VOCSource]:
         paths[key] = str(path)
     if root and paths['ann_file']:
         paths['ann_file'] = osp.join(root, paths['ann_file'])
-    if root and 'sub_data_root' in prefix:
-        paths['sub_data_root'] = osp.join(root, paths['sub_data_root'])
+    if root and folder in prefix:
+        paths[folder] = osp.join(root, paths[folder])
     remote = [p for p in (root, *paths.values()) if re.match(r'\w+://', p)]
     if remote:
         return [_not_checked(role, f'{kind} at {remote[0]!r}; only local files')]
+    classes = _classes_from_cfg(dataset_cfg, role, COCO_CLASSES if folder == 'img' else VOC_CLASSES)
+    if folder == 'img':
+        img_dir = paths['img'] if 'img' in prefix else None
+        return [CocoSource(root, paths['ann_file'], img_dir, classes, role)]
     return [
         VOCSource(
             data_root=root,
             **paths,
             img_subdir=dataset_cfg.get('img_subdir', 'JPEGImages'),
             ann_subdir=dataset_cfg.get('ann_subdir', 'Annotations'),
-            classes=_classes_from_cfg(dataset_cfg, role),
+            classes=classes,
             role=role,
         )
     ]
 
 
-def sources_from_config(cfg: Mapping, roles: Sequence[str] = ROLES) -> list[VOCSource]:
-    """Find the VOC data sets of the dataloaders in a config.
+def sources_from_config(cfg: Mapping, roles: Sequence[str] = ROLES) -> list[VOCSource | CocoSource]:
+    """Find the VOC and COCO data sets of the dataloaders in a config.
 
     Args:
         cfg (Mapping): ``mmengine.Config`` with ``train_dataloader`` and so on; one that is not
@@ -171,7 +177,7 @@ def sources_from_config(cfg: Mapping, roles: Sequence[str] = ROLES) -> list[VOCS
         roles (Sequence[str]): Which dataloaders. Defaults to ``('train', 'val', 'test')``.
 
     Returns:
-        list[:obj:`VOCSource`]: See :func:`sources_from_cfg`.
+        list[:obj:`VOCSource` | :obj:`CocoSource`]: See :func:`sources_from_cfg`.
 
     Raises:
         DataCheckError: Unknown role, or a config value that MMDetection cannot use.
@@ -195,11 +201,11 @@ def _not_checked(role: str, reason: str) -> VOCSource:
     return VOCSource('', '', '', role=role, not_checked=reason)
 
 
-def _classes_from_cfg(dataset_cfg: Mapping, role: str) -> tuple[str, ...]:
+def _classes_from_cfg(dataset_cfg: Mapping, role: str, default: tuple[str, ...]) -> tuple[str, ...]:
     """Class names of a leaf; a string is the path of a file of names, as in mmengine."""
     classes = (dataset_cfg.get('metainfo', None) or {}).get('classes', None)
     if classes is None:
-        return VOC_CLASSES
+        return default
     if isinstance(classes, str) and osp.isfile(classes):
         with open(classes, encoding='utf-8') as file:
             return tuple(line.rstrip('\r\n') for line in file)

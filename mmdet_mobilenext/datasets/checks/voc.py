@@ -12,10 +12,23 @@ from .images import check_images
 from .report import CheckReport, DataCheckError
 from .sources import VOCSource
 
-__all__ = ['check_voc']
+__all__ = ['check_options', 'check_voc']
 
 _DECODE = ('none', 'sample', 'full')
 _UNKNOWN = ('error', 'ignore')
+
+
+def check_options(decode: str, sample_size: int, unknown_classes: str, max_problems: int) -> None:
+    """Check the options of a check; raise :class:`DataCheckError` for one that cannot be used."""
+    for name, value, allowed in (
+        ('decode', decode, _DECODE),
+        ('unknown_classes', unknown_classes, _UNKNOWN),
+    ):
+        if value not in allowed:
+            raise DataCheckError(f'`{name}` must be one of {allowed}, got {value!r}')
+    for name, value in (('sample_size', sample_size), ('max_problems', max_problems)):
+        if not isinstance(value, int) or value < 1:
+            raise DataCheckError(f'`{name}` must be a whole number of at least 1, got {value!r}')
 
 
 def check_voc(
@@ -59,15 +72,7 @@ def check_voc(
         >>> report.ok, report.num_problems
         (False, {'no_data_root': 1})
     """
-    for name, value, allowed in (
-        ('decode', decode, _DECODE),
-        ('unknown_classes', unknown_classes, _UNKNOWN),
-    ):
-        if value not in allowed:
-            raise DataCheckError(f'`{name}` must be one of {allowed}, got {value!r}')
-    for name, value in (('sample_size', sample_size), ('max_problems', max_problems)):
-        if not isinstance(value, int) or value < 1:
-            raise DataCheckError(f'`{name}` must be a whole number of at least 1, got {value!r}')
+    check_options(decode, sample_size, unknown_classes, max_problems)
     if source.not_checked:
         text = f'NOT CHECKED: {source.role} data set, {source.not_checked}'
         return CheckReport(f'{source.role} (not checked)', warnings=[text])

@@ -11,35 +11,11 @@ from globox import BoundingBox
 from .records import Box
 from .report import ImportReport
 
-__all__ = ['clean_boxes', 'finite_numbers', 'from_voc', 'to_voc', 'turn_upright']
+__all__ = ['clean_boxes', 'from_voc', 'to_voc', 'turn_upright']
 
 LTRB = tuple[float, float, float, float]
 TOLERANCE = 0.01
 """A box may reach so many pixels beyond the image before its cutting is worth a report."""
-
-
-def finite_numbers(values: object, number: int | None = None) -> tuple[float, ...] | None:
-    """Turn values into numbers.
-
-    Args:
-        values (object): A sequence of numbers, or of texts.
-        number (int, optional): How many there must be. Defaults to None, any number.
-
-    Returns:
-        tuple[float]: The numbers; None if they are not finite numbers, or not so many.
-
-    Example:
-        >>> finite_numbers(['1', 2.5]), finite_numbers([1, float('nan')]), finite_numbers(7)
-        ((1.0, 2.5), None, None)
-    """
-    if not isinstance(values, (list, tuple)) or any(isinstance(v, bool) for v in values):
-        return None
-    try:
-        numbers = tuple(float(value) for value in values)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    good = all(map(math.isfinite, numbers)) and number in (None, len(numbers))
-    return numbers if good else None
 
 
 def from_voc(corners: Sequence[int]) -> LTRB:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +22,6 @@ __all__ = [
     'give_ids',
     'is_file',
     'read_text',
-    'unsafe_path',
 ]
 
 FILE_ERRORS = (FileNotFoundError, IsADirectoryError, PermissionError)
@@ -34,31 +32,6 @@ LONGEST_ID = 255 - len('.jpg')
 """Bytes of an id: file systems take 255 for a name."""
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.jpe', '.mpo')
-
-
-def unsafe_path(name: object) -> str:
-    """Say why a file name of a source is not followed.
-
-    Args:
-        name (object): As it stands in the json, text or yaml file.
-
-    Returns:
-        str: What is wrong, ``''`` if nothing is.
-
-    Example:
-        >>> unsafe_path('train/a b.jpg'), unsafe_path('../a.jpg'), unsafe_path('C:/a.jpg')
-        ('', "goes out with '..'", 'is absolute')
-    """
-    if not isinstance(name, str) or not name.strip():
-        return 'is no file name'
-    parts = name.replace('\\', '/')
-    if parts.startswith(('/', '~')) or re.match(r'[A-Za-z]:', parts) or '://' in parts:
-        return 'is absolute'
-    if '..' in parts.split('/'):
-        return "goes out with '..'"
-    if any(unicodedata.category(character) == 'Cc' for character in name):
-        return 'has control characters'
-    return ''
 
 
 def is_file(path: Path) -> bool:
@@ -123,7 +96,7 @@ class ImageFolder:
         """Find a file.
 
         Args:
-            name (str): A name for which :func:`unsafe_path` has nothing to say.
+            name (str): A name for which ``checks.values.unsafe_path`` has nothing to say.
 
         Returns:
             tuple: The file and the other spelling under which it was found, ``''`` if none was

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Any
 
 from globox import BoundingBox
 
-from .boxes import finite_numbers
-from .paths import ImageFolder, read_text, unsafe_path
+from mmdet_mobilenext.datasets.checks.coco_json import CocoJSONError, parse_coco
+from mmdet_mobilenext.datasets.checks.values import finite_numbers, is_id, unsafe_path
+
+from .paths import ImageFolder, read_text
 from .records import (
     Box,
     ImportDataError,
@@ -75,26 +76,17 @@ def read_coco(
 
 
 def _load(file: str) -> dict[str, list]:
-    text = read_text(Path(file))
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ImportDataError(f'{file} is not JSON: {error}') from error
-    missing = [
-        key
-        for key in ('images', 'annotations', 'categories')
-        if not isinstance(content, dict) or not isinstance(content.get(key), list)
-    ]
-    if missing:
-        raise ImportDataError(f'{file} is no COCO json for detection: it has no list {missing}')
-    return content
+        return parse_coco(read_text(Path(file)), file)
+    except CocoJSONError as error:
+        raise ImportDataError(str(error)) from error
 
 
 def _categories(entries: list, file: str, report: ImportReport) -> dict[Any, str]:
     """Category id to class name, in the order of the ids."""
     names: dict[Any, str] = {}
     for entry in entries:
-        if not isinstance(entry, dict) or 'id' not in entry or not _is_id(entry['id']):
+        if not isinstance(entry, dict) or 'id' not in entry or not is_id(entry['id']):
             raise ImportDataError(f'{file} has a category without a usable id: {entry!r}')
         name = clean_class_name(entry.get('name'), file, report)
         if names.setdefault(entry['id'], name) != name:
@@ -116,10 +108,6 @@ def _categories(entries: list, file: str, report: ImportReport) -> dict[Any, str
     return names
 
 
-def _is_id(value: object) -> bool:
-    return isinstance(value, (int, float, str)) and not isinstance(value, bool)
-
-
 def _images(entries: list, folder: ImageFolder, file: str, report: ImportReport) -> dict[Any, Any]:
     """Image id to image; to a list of reason, name and detail if it is left out."""
     images: dict[Any, Any] = {}
@@ -127,7 +115,7 @@ def _images(entries: list, folder: ImageFolder, file: str, report: ImportReport)
     for number, entry in enumerate(entries, 1):
         report.saw(images=1)
         where = f'{file}, image {number}'
-        if not isinstance(entry, dict) or not _is_id(entry.get('id')):
+        if not isinstance(entry, dict) or not is_id(entry.get('id')):
             report.add('image_entry_bad', where, f'{entry!r:.200}', images=1)
             continue
         key = entry['id']
@@ -184,21 +172,21 @@ def _annotations(
             continue
         key, image_id, category = (entry.get(k) for k in ('id', 'image_id', 'category_id'))
         where = f'{where} (id {key!r})'
-        if _is_id(key):
+        if is_id(key):
             if key in seen and seen[key] == entry:
                 report.add('annotation_repeated', where, boxes=1)
                 continue
             if key in seen:
                 report.add('annotation_id_repeated', where)
             seen.setdefault(key, entry)
-        image = images.get(image_id) if _is_id(image_id) else None
+        image = images.get(image_id) if is_id(image_id) else None
         if image is None:
             report.add('box_no_image', where, f'image_id {image_id!r}', boxes=1)
             continue
         if not isinstance(image, SourceImage):
             lost[image_id] += 1
             continue
-        name = names.get(category) if _is_id(category) else None
+        name = names.get(category) if is_id(category) else None
         where = f'{image.name}, {where}'
         ltwh = finite_numbers(entry.get('bbox'), 4)
         if name is None:

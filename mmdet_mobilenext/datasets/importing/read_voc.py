@@ -10,9 +10,10 @@ from pathlib import Path
 
 from mmdet_mobilenext.datasets.checks import VOC_CLASSES
 from mmdet_mobilenext.datasets.checks.annotations import _DoctypeError, _NoDoctype
+from mmdet_mobilenext.datasets.checks.values import finite_numbers, unsafe_path
 
-from .boxes import finite_numbers, from_voc
-from .paths import FILE_ERRORS, IMAGE_SUFFIXES, ImageFolder, is_file, read_text, unsafe_path
+from .boxes import from_voc
+from .paths import FILE_ERRORS, IMAGE_SUFFIXES, ImageFolder, is_file, read_text
 from .records import Box, ImportDataError, SourceImage, SourceSet, clean_class_name
 from .report import ImportReport
 

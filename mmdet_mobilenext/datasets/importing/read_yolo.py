@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from globox import BoundingBox
 
-from .boxes import finite_numbers
+from mmdet_mobilenext.datasets.checks.values import finite_numbers
+
 from .paths import FILE_ERRORS, ImageFolder, is_file, read_text
 from .records import Box, ImportDataError, SourceImage, SourceSet, check_chosen
 from .report import ImportReport

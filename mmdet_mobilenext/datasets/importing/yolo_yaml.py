@@ -9,7 +9,9 @@ from pathlib import Path
 
 import yaml
 
-from .paths import ImageFolder, is_file, read_text, unsafe_path
+from mmdet_mobilenext.datasets.checks.values import unsafe_path
+
+from .paths import ImageFolder, is_file, read_text
 from .records import ImportDataError, clean_class_name
 from .report import ImportReport
 
