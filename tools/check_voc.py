@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check VOC-format data sets: lists, files, XML, boxes, and every image decoded in full."""
+"""Check VOC- or COCO-format data sets: lists, files, boxes, and every image decoded in full."""
 
 import argparse
 import os.path as osp
@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from mmengine.config import DictAction
 
 from mmdet_mobilenext.datasets.checks import (
+    COCO_CLASSES,
     VOC_CLASSES,
+    CocoSource,
     DataCheckError,
     VOCSource,
     check_sources,
@@ -23,11 +25,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', nargs='?', help='config whose data sets are checked')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='key=value overrides')
-    parser.add_argument('--data-root', help='folder with JPEGImages and Annotations in it')
     parser.add_argument(
-        '--split', nargs='+', help='split file(s): a path, or a name such as trainval'
+        '--data-root', help='folder with JPEGImages and Annotations in it; of COCO, of the images'
     )
-    parser.add_argument('--classes', nargs='+', default=VOC_CLASSES, help='default: the 20 of VOC')
+    parser.add_argument(
+        '--split',
+        nargs='+',
+        help='split file(s): a path, or a name such as trainval; of COCO, json file(s)',
+    )
+    parser.add_argument('--classes', nargs='+', help='default: the 20 of VOC, or the 80 of COCO')
     parser.add_argument('--img-subdir', default='JPEGImages')
     parser.add_argument('--ann-subdir', default='Annotations')
     parser.add_argument('--unknown-classes', choices=('error', 'ignore'))
@@ -43,7 +49,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def get_sources(args: argparse.Namespace) -> tuple[list[VOCSource], str]:
+def get_sources(args: argparse.Namespace) -> tuple[list[VOCSource | CocoSource], str]:
     """Return the data sets to check and how to take unknown classes."""
     if args.config:
         cfg = load_config(args.config, args.cfg_options, import_custom_modules=False)
@@ -53,6 +59,10 @@ def get_sources(args: argparse.Namespace) -> tuple[list[VOCSource], str]:
         return sources_from_config(cfg), args.unknown_classes or unknown
     sources = []
     for split in args.split:
+        if split.endswith('.json'):
+            classes = tuple(args.classes or COCO_CLASSES)
+            sources.append(CocoSource(args.data_root, split, args.data_root, classes))
+            continue
         if not osp.isfile(split) and not osp.dirname(split):
             split = f'{osp.splitext(split)[0]}.txt'
             split = osp.join(args.data_root, 'ImageSets', 'Main', split)
@@ -63,7 +73,7 @@ def get_sources(args: argparse.Namespace) -> tuple[list[VOCSource], str]:
                 sub_data_root=args.data_root,
                 img_subdir=args.img_subdir,
                 ann_subdir=args.ann_subdir,
-                classes=tuple(args.classes),
+                classes=tuple(args.classes or VOC_CLASSES),
             )
         )
     return sources, args.unknown_classes or 'error'

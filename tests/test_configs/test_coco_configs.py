@@ -3,6 +3,7 @@
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, METRICS, PARAM_SCHEDULERS
 from PIL import Image
 
-from mmdet_mobilenext.datasets.checks import check_dataset_cfgs
+from mmdet_mobilenext.datasets.checks import DataCheckError, check_dataset_cfgs
 from mmdet_mobilenext.engine.complexity import count_madds, count_parameters
 from mmdet_mobilenext.engine.config import load_config
 
@@ -158,12 +159,15 @@ def test_data_root_from_the_command_line_is_the_evaluators_too(configs):
     assert load_config(path, own).test_evaluator.ann_file == '/mine/test.json'
 
 
-def test_data_check_says_that_it_does_not_know_coco(configs):
-    report = check_dataset_cfgs(read(configs, 'mobilenext', 'coco'), roles=('train', 'val'))
-    assert report.ok and report.images == 0
-    assert any(
-        w.startswith("NOT CHECKED: train+val data set, type 'CocoDataset'") for w in report.warnings
-    )
+def test_missing_data_set_is_said_before_the_run(configs):
+    cfg = load_config(str(configs / 'ssdlite_mobilenext_coco.py'), {'data_root': 'nowhere'})
+    report = check_dataset_cfgs(cfg, roles=('train', 'val'))
+    with pytest.raises(DataCheckError) as caught:
+        report.raise_if_bad()
+    assert len(report.problems) == 1
+    for said in ('nowhere', os.getcwd(), 'COCO_DATA_ROOT', '--cfg-options data_root=',
+                 'annotations/instances_train2017.json', 'train2017/*.jpg'):  # fmt: skip
+        assert said in str(caught.value)
 
 
 @pytest.fixture
@@ -193,6 +197,11 @@ def coco_root(tmp_path, monkeypatch):
 def test_data_set_trains_and_is_evaluated(configs, coco_root):
     """Crowds and images without objects are left out of training alone, and AP is COCO's."""
     cfg = read(configs, 'mobilenext', 'coco')
+    report = check_dataset_cfgs(cfg)
+    assert report.ok, str(report)
+    assert [(p.images, p.objects, p.difficult, p.images_without_boxes) for p in report.parts] == [
+        (3, 3, 1, 1)
+    ] * 2
     train, val = (DATASETS.build(cfg[f'{part}_dataloader'].dataset) for part in ('train', 'val'))
     assert (len(train), len(val)) == (2, 3)
     for index in range(len(train)):

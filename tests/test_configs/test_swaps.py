@@ -174,13 +174,14 @@ def test_evaluator_moves_with_the_data():
     assert cfg.test_evaluator.ann_file == 'x/y/annotations/instances_val2017.json'
 
 
-def test_coco_is_said_to_be_unchecked(configs):
+def test_missing_coco_is_said_once_before_the_run(configs, monkeypatch):
     from mmdet_mobilenext.datasets.checks import check_dataset_cfgs
 
+    monkeypatch.setenv('COCO_DATA_ROOT', 'nowhere/coco')
     cfg = Config.fromfile(configs / 'retinanet/retinanet_mobilenext_fpn_1x_coco.py')
-    report = check_dataset_cfgs(cfg, roles=('train', 'val'))
-    (warning,) = report.warnings
-    assert "NOT CHECKED: train+val data set, type 'CocoDataset'" in warning
+    (problem,) = check_dataset_cfgs(cfg, roles=('train', 'val')).problems
+    assert (problem.kind, problem.path) == ('no_data_root', 'nowhere/coco')
+    assert 'COCO_DATA_ROOT' in problem.hint
 
 
 def small_options(voc):

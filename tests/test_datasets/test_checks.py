@@ -564,7 +564,7 @@ class TestSources:
     @pytest.mark.parametrize(
         ('change', 'named'),
         [
-            (dict(type='CocoDataset'), 'CocoDataset'),
+            (dict(type='LVISV1Dataset'), 'LVISV1Dataset'),
             (dict(data_root='s3://bucket/VOCdevkit'), 's3://bucket'),
             (dict(backend_args=dict(backend='petrel')), 'petrel'),
         ],

@@ -127,7 +127,7 @@ class _Odd:
         """Count a box."""
         self.counts[reason] += 1
         if self.counts[reason] <= _EXAMPLES:
-            text = f'id {show(entry["id"])} of {image}: {show(entry["bbox"])}'
+            text = f'id {show(entry["id"])} of {image}: {show(entry.get("bbox"))}'
             self._examples.setdefault(reason, []).append(text)
 
     def warnings(self) -> Iterator[str]:
@@ -191,9 +191,9 @@ def check_annotations(
 
 def _why_left_out(entry: Mapping, size: tuple[int, int] | None) -> str:
     """Say why MMDetection leaves a box out, ``''`` if it does not."""
-    left, top, width, height = entry['bbox']
     if entry.get('ignore', False):
         return _IGNORED
+    left, top, width, height = entry['bbox']
     if entry['area'] <= 0 or width < 1 or height < 1:
         return _NO_AREA
     if size is not None and not (
@@ -228,6 +228,8 @@ def _wrong_annotation(entry: Any, images: Images, names: Mapping[Any, str], seen
         return f'{label}: no image has the id {show(image_id)} (image_id)'
     if not is_id(category) or category not in names:
         return f'{label}: no category has the id {show(category)} (category_id)'
+    if entry.get('ignore', False):  # MMDetection does not look at the rest
+        return ''
     if _numbers(entry.get('bbox'), 4) is None:
         return f'{label} of {images[image_id][0]}: bbox {show(entry.get("bbox"))}'
     if _numbers([entry.get('area')], 1) is None:

@@ -34,8 +34,7 @@ def check_coco_places(source: CocoSource, report: CheckReport) -> bool:
     has_file = osp.isfile(source.ann_file)
     has_folder = source.img_dir is not None and osp.isdir(source.img_dir or '.')
     if root and not osp.isdir(root) and not (has_file and has_folder):
-        detail = f'no such folder (looked in {os.getcwd()}), for {source.ann_file or "images"}'
-        report.add('no_data_root', root, detail)
+        report.add('no_data_root', root, f'no such folder (looked in {os.getcwd()})')
         return False
     if not has_file:
         places = (osp.dirname(source.ann_file) or '.', root or '.')

@@ -41,7 +41,7 @@ detection: it has no list ['categories']
     except (ValueError, RecursionError) as error:
         raise CocoJSONError(f'{file} is not JSON: {error}') from error
     if isinstance(content, dict):
-        content = {**dict.fromkeys(optional, []), **content}
+        content = {**{key: [] for key in optional}, **content}
     missing = [
         key
         for key in _LISTS
