@@ -19,7 +19,7 @@ from .wording import list_some, show
 __all__ = ['check_coco']
 
 MAX_PARSED = 64 * 2**20
-"""Bytes of a json that is parsed before a run. 90 MB took 5 s and 0.6 GB on a CPU core: the
+"""Bytes of a json that is parsed before a run. 90 MB took 10 s and 0.6 GB on a CPU core: the
 instances of COCO val2017 (20 MB) are parsed, those of train2017 (448 MB) are not."""
 
 
