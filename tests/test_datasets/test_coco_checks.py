@@ -154,6 +154,9 @@ class TestGoodData:
         folder.annotate(1, 7, iscrowd=1)
         folder.annotate(1, 7, ignore=True)
         folder.annotate(1, 7, ignore=True, bbox=..., area=...)
+        folder.annotate('1', 7)
+        folder.annotate(99, 7, bbox=..., area=...)
+        folder.annotate(1, 4)
         report = folder.check(unknown_classes='ignore')
         assert report.ok
         built = folder.built()
@@ -165,7 +168,8 @@ class TestGoodData:
         said = '\n'.join(report.warnings)
         assert '4 box(es) without area' in said and '2 box(es) outside of their image' in said
         assert '2 box(es) with `ignore`' in said and '2 box(es) that reach more than' in said
-        assert "1 object(s) of unknown classes are left out: 'cow' 1" in said
+        assert "2 object(s) of unknown classes are left out: 'cow' 1, 'category_id 4' 1" in said
+        assert '2 box(es) of an `image_id` that no image has' in said
         assert f'id 10 of 2.jpg: [{WIDTH}, 0, 5, 5]' in said
 
     def test_box_may_end_a_rounding_beyond_the_image(self, folder):
@@ -299,11 +303,8 @@ class TestJSON:
         [
             (dict(id=...), 'has the id None'),
             (dict(id=1), 'another annotation'),
-            (dict(image_id=...), 'no image has the id None (image_id)'),
-            (dict(image_id='1'), "no image has the id '1'"),
-            (dict(image_id=99), 'no image has the id 99'),
-            (dict(category_id=...), 'no category has the id None'),
-            (dict(category_id=4), 'no category has the id 4 (category_id)'),
+            (dict(image_id=...), 'has the image_id None'),
+            (dict(category_id=...), 'has the category_id None'),
             (dict(bbox=...), 'bbox None'),
             (dict(bbox=[1, 2, 3]), 'bbox [1, 2, 3]'),
             (dict(bbox=[1, 2, float('nan'), 4]), 'bbox [1, 2, nan, 4]'),
@@ -334,6 +335,12 @@ class TestJSON:
         report = folder.check()
         assert 'all 6 boxes' in only_problem(report, 'no_objects').detail
         assert '6 box(es) without area' in report.warnings[0]
+
+    def test_ids_of_another_type_leave_nothing(self, folder):
+        for entry in folder.data['annotations']:
+            entry['image_id'] = str(entry['image_id'])
+        assert "image_id '1'" in folder.check().warnings[0]
+        only_problem(folder.check(), 'no_objects')
 
     def test_fuzz_ends_in_reports_only(self, folder):
         rng = np.random.default_rng(7)
@@ -379,6 +386,11 @@ class TestClasses:
         assert "unknown_classes='ignore'" in second.hint and 'cat, dog' in second.hint
         report = folder.check(unknown_classes='ignore')
         assert report.ok and '3 object(s) of unknown classes' in report.warnings[0]
+
+    def test_category_that_is_not_there(self, folder):
+        folder.annotate(1, 4)
+        problem = only_problem(folder.check(), 'unknown_class')
+        assert '1 object(s) of category_id 4, which no category has' in problem.detail
 
     def test_own_categories_under_the_classes_of_coco(self, folder):
         for category, name in zip(folder.data['categories'], ('Cat', 'gnu'), strict=True):
@@ -488,7 +500,7 @@ class TestLargeFile:
         monkeypatch.setattr(coco, 'MAX_PARSED', 100)
 
     def test_sample_alone_and_said(self, folder):
-        folder.annotate(image_id=99)
+        folder.annotate(area=...)
         report = folder.check(decode='sample')
         assert report.ok and report.images_decoded == 3 and report.objects == 0
         [warning] = report.warnings

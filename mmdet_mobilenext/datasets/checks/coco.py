@@ -37,9 +37,9 @@ def check_coco(
 
     Entries that ``mmdet.datasets.CocoDataset`` cannot read, or would read as something else, are
     problems: among them categories in another order than ``metainfo.classes``, by which
-    MMDetection would give objects the label of another class. Boxes that it leaves out by
-    intention, without area or outside of their image, are counted in warnings: published sets
-    have such.
+    MMDetection would give objects the label of another class. What it leaves out by intention is
+    counted in warnings: boxes without area, outside of their image, or of images that are not
+    listed, as in a part of a larger set.
 
     A json of more than 64 MB (:data:`MAX_PARSED`) is parsed with ``decode='full'`` alone.
     Otherwise of it are checked: that the file starts and ends as a json object, the categories

@@ -22,6 +22,7 @@ _BEYOND = 1.0  # px: boxes are rounded to less than that
 _NO_AREA = 'without area (`area` not above 0, or width or height below 1 pixel) are left out'
 _OUTSIDE = 'outside of their image are left out'
 _IGNORED = 'with `ignore` are left out'
+_NO_IMAGE = 'of an `image_id` that no image has are left out'
 _REACHES = (
     'that reach more than a pixel out of their image are not cut; is `bbox` left, top, width and '
     'height, not two corners?'
@@ -151,11 +152,14 @@ def check_annotations(
     seen: set[Any] = set()
     with_boxes: set[Any] = set()
     for number, entry in enumerate(entries, 1):
-        wrong = _wrong_annotation(entry, images, names, seen)
+        wrong = _wrong_annotation(entry, images, seen)
         if wrong:
             report.add('bad_annotation', source.ann_file, f'annotation {number}{wrong}')
             continue
-        name = names[entry['category_id']]
+        name = names.get(entry['category_id'])
+        if entry['image_id'] not in images:
+            odd.add(_NO_IMAGE, entry, f'image_id {show(entry["image_id"])}')
+            continue
         image, size = images[entry['image_id']]
         reason = _why_left_out(entry, size)
         if reason:
@@ -174,17 +178,20 @@ def check_annotations(
 
     counts = Counts()
     for key, count in unknown.items():
-        name = names[key]
+        name = names.get(key)
         if unknown_classes == 'ignore':
-            counts.unknown[name] += count
+            counts.unknown[f'category_id {key}' if name is None else name] += count
             continue
-        close = did_you_mean(name, source.classes)
-        detail = f'{count} object(s) of category {show(name)} (id {show(key)}){close}'
+        if name is None:
+            detail = f'{count} object(s) of category_id {show(key)}, which no category has'
+        else:
+            close = did_you_mean(name, source.classes)
+            detail = f'{count} object(s) of category {show(name)} (id {show(key)}){close}'
         known = f'known are: {list_some(source.classes, 30)}'
         report.add('unknown_class', source.ann_file, detail, known)
-    left_out = odd.counts[_NO_AREA] + odd.counts[_OUTSIDE]
+    left_out = sum(odd.counts[reason] for reason in (_NO_AREA, _OUTSIDE, _NO_IMAGE))
     if left_out and not report.objects and not unknown:
-        detail = f'all {left_out} boxes have no area or lie outside of their image'
+        detail = f'all {left_out} boxes have no area, lie outside of their image or have no image'
         report.add('no_objects', source.ann_file, detail)
     conclude_counts(source, report, counts)
 
@@ -213,7 +220,7 @@ def _reaches_out(bbox: Sequence[float], size: tuple[int, int] | None) -> bool:
     )
 
 
-def _wrong_annotation(entry: Any, images: Images, names: Mapping[Any, str], seen: set[Any]) -> str:
+def _wrong_annotation(entry: Any, images: Images, seen: set[Any]) -> str:
     """Say why MMDetection cannot read an annotation, ``''`` if it can."""
     if not isinstance(entry, dict):
         return f' is {show(entry)}'
@@ -224,12 +231,12 @@ def _wrong_annotation(entry: Any, images: Images, names: Mapping[Any, str], seen
     if key in seen:
         return f'{label}: the id is that of another annotation too'
     seen.add(key)
-    if not is_id(image_id) or image_id not in images:
-        return f'{label}: no image has the id {show(image_id)} (image_id)'
-    if not is_id(category) or category not in names:
-        return f'{label}: no category has the id {show(category)} (category_id)'
-    if entry.get('ignore', False):  # MMDetection does not look at the rest
-        return ''
+    if not is_id(image_id):
+        return f'{label} has the image_id {show(image_id)}'
+    if not is_id(category):
+        return f'{label} has the category_id {show(category)}'
+    if image_id not in images or entry.get('ignore', False):
+        return ''  # MMDetection does not look at the rest
     if _numbers(entry.get('bbox'), 4) is None:
         return f'{label} of {images[image_id][0]}: bbox {show(entry.get("bbox"))}'
     if _numbers([entry.get('area')], 1) is None:

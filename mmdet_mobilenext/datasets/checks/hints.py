@@ -74,8 +74,8 @@ COCO_HINTS = {
     'MMDetection reads the last one alone, and an image listed twice counts twice',
     'missing_image': '`file_name` is relative to the folder of `data_prefix=dict(img=...)`: '
     'correct that, copy the files, or take the images out of the json',
-    'bad_annotation': 'each annotation needs an `id` of its own, the `image_id` of a listed image, '
-    'the `category_id` of a listed category, `bbox` of four finite numbers (left, top, width, '
+    'bad_annotation': 'each annotation needs an `id` of its own, the `image_id` of an image, the '
+    '`category_id` of a category, `bbox` of four finite numbers (left, top, width, '
     'height in pixels, 0-based) and `area`, a number',
     'unknown_class': VOC_HINTS['unknown_class'],
     'no_objects': 'no object is left: are the names in `metainfo=dict(classes=...)` those of the '
