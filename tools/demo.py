@@ -63,7 +63,7 @@ def main() -> int:
         from mmdet_mobilenext.demo.run import Demo
         from mmdet_mobilenext.runtime.backends import model_files
 
-        inputs = find_inputs(args.inputs)
+        inputs = find_inputs(args.inputs, args.out_dir)
         detector = load_detector(
             args.model,
             args.config,

@@ -32,6 +32,8 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--threads', type=int, help='CPU threads (default: the cores there are)')
     args = parser.parse_args()
+    if not 0 <= args.port <= 65535:
+        parser.error(f'--port must be in 0..65535, but received {args.port}')
     if not args.models and not args.checkpoint:
         parser.error('give one or more MODEL, or --checkpoint')
     return args

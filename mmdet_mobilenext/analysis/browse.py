@@ -27,8 +27,8 @@ from PIL import Image
 
 from mmdet_mobilenext.datasets.checks import DataCheckError
 from mmdet_mobilenext.datasets.fused_ssd import FusedSSDAugment
-from mmdet_mobilenext.datasets.work_folder import work_folder
 from mmdet_mobilenext.engine.environment import OptionError
+from mmdet_mobilenext.work_folder import work_folder
 
 from .objects import build_dataset, choose_images
 

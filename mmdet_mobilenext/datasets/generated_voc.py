@@ -23,10 +23,10 @@ import cv2
 import numpy as np
 
 from mmdet_mobilenext.processes import available_cores
+from mmdet_mobilenext.work_folder import work_folder
 
 from .generated_scenes import Scene, make_scene
 from .generated_shapes import GENERATED_CLASSES
-from .work_folder import work_folder
 
 GENERATOR_VERSION = 1
 """Raised whenever the same arguments give other pictures or labels."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -30,7 +31,8 @@ class Inputs:
     Args:
         images (list[tuple[Path, PurePath]]): Files, and the names that their pictures should get.
         videos (list[tuple[VideoSource, PurePath]]): The same of videos.
-        others (int): Files in folders, and matches of patterns, that are neither.
+        others (int): Files in folders, and matches of patterns, that are neither, or that lie in
+            the output folder.
     """
 
     images: list[tuple[Path, PurePath]]
@@ -47,12 +49,14 @@ class Inputs:
         return [path for path, _ in self.images] + videos
 
 
-def find_inputs(names: Sequence[str]) -> Inputs:
+def find_inputs(names: Sequence[str], out_dir: str | os.PathLike | None = None) -> Inputs:
     """Find images and videos. Nothing is opened.
 
     Args:
         names (Sequence[str]): Files, folders (with all below them), patterns with ``*``, ``?``,
             ``[...]`` or ``**``, numbers of cameras, or addresses.
+        out_dir (str | os.PathLike | None): Output folder. What lies in it is no input of a folder
+            or pattern that has it below: it would be drawn on again with every run. Default: None.
 
     Returns:
         Inputs: In the order given, folders and patterns by name; each file once.
@@ -77,7 +81,11 @@ def find_inputs(names: Sequence[str]) -> Inputs:
         path = Path(name)
         if path.is_dir():
             files = [(file, file.relative_to(path)) for file in sorted(_below(path))]
-            known = [pair for pair in files if _is_known(pair[0])]
+            known = [
+                pair
+                for pair in files
+                if _is_known(pair[0]) and not _is_output(pair[0], path, out_dir)
+            ]
             others += len(files) - len(known)
             if not known:
                 missing.append(f'{name} (a folder without images and videos)')
@@ -85,7 +93,12 @@ def find_inputs(names: Sequence[str]) -> Inputs:
             known = [(path, PurePath(path.name))]
         else:
             matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
-            known = [(match, PurePath(match.name)) for match in matches if _is_known(match)]
+            root = _fixed_part(path)
+            known = [
+                (match, PurePath(match.name))
+                for match in matches
+                if _is_known(match) and not _is_output(match, root, out_dir)
+            ]
             others += len(matches) - len(known)
             if not known:
                 missing.append(name)
@@ -120,6 +133,23 @@ def _below(folder: Path) -> Iterable[Path]:
 
 def _is_known(path: Path) -> bool:
     return path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) and not path.is_dir()
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The folder in which a pattern is looked for."""
+    parts = itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts)
+    return Path(*parts)
+
+
+def _is_output(path: Path, searched: Path, out_dir: str | os.PathLike | None) -> bool:
+    """Whether a file lies in the output folder, and that below the folder that is searched."""
+    if out_dir is None:
+        return False
+    out = Path(os.path.realpath(out_dir))
+    return (
+        Path(os.path.realpath(searched)) in out.parents
+        and out in Path(os.path.realpath(path)).parents
+    )
 
 
 def _stream_file(source: VideoSource) -> str:

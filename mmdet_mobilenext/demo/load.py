@@ -73,6 +73,19 @@ config with --config, or export it (tools/export.py)
             f'a checkpoint needs {", ".join(missing)}: `python3 tools/setup_env.py` installs '
             'that; exported files run without'
         )
+    _check_device(device)
     from .checkpoint_detector import CheckpointDetector
 
     return CheckpointDetector(config, model, threads=threads, device=device)
+
+
+def _check_device(device: str) -> None:
+    """Check that PyTorch can put something there, before anything is loaded."""
+    import torch
+
+    try:
+        torch.zeros(1, device=device).cpu()
+    # AssertionError: PyTorch without CUDA; NotImplementedError: a device without data, as `meta`
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().partition('\n')[0]
+        raise DemoError(f'device {device!r} cannot be used here: {reason}') from error

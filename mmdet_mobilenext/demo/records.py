@@ -30,8 +30,12 @@ class _Records:
 
     def close(self) -> None:
         """Finish the file and put it in place."""
-        self._file.close()
-        self._unfinished.finish()
+        try:
+            self._file.close()
+            self._unfinished.finish()
+        except BaseException:
+            self._unfinished.discard()
+            raise
 
     def __enter__(self):
         return self

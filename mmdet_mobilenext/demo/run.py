@@ -172,6 +172,8 @@ class Demo:
                 raise DemoError(f'{path} would replace an input or the other output')
             if os.path.realpath(path) in self._keep:
                 raise DemoError(f'{path} would replace a file of the model: give another name')
+            if os.path.isdir(path):  # before any work, not at its end
+                raise DemoError(f'{path} is a folder: give the name of a file')
             taken.add(os.path.realpath(path))
 
     def _ended(self) -> bool:

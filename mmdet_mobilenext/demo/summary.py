@@ -21,7 +21,7 @@ class DemoSummary:
         damaged (int): Frames that could not be decoded.
         dropped (int): Frames left out in real time.
         reopened (int): Times that a lost stream came back.
-        others (int): Files in folders and patterns that are neither image nor video.
+        others (int): Files in folders and patterns that are neither image nor video, or are output.
         unreadable (list[str]): Images and videos that could not be read.
         seconds (float): Without loading the model.
         stopped_by (int | None): Number of the signal that ended the work.

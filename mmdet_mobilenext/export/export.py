@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from mmdet_mobilenext.engine.model_checks import build_model, load_weights
 from mmdet_mobilenext.engine.train import check_load_from
 from mmdet_mobilenext.runtime.backends import COMPANIONS, model_files
 from mmdet_mobilenext.runtime.spec import COLORS, ModelSpec
+from mmdet_mobilenext.work_folder import work_folder
 
 from .errors import ExportError
 from .network import DeployableDetector, check_exportable
@@ -232,9 +232,9 @@ def write(ready: Deployable, path: Path, file_format: str) -> Path:
     from .onnx_file import write_onnx
     from .selection import WithSelection
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
-        target = Path(folder) / path.name
+    with work_folder(path) as folder:
+        folder.mkdir()
+        target = folder / path.name
         if file_format == 'ncnn':
             from .ncnn_file import write_ncnn
 

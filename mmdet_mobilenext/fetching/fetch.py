@@ -20,7 +20,7 @@ import pooch
 from filelock import FileLock
 from tqdm import tqdm
 
-from mmdet_mobilenext.datasets.work_folder import work_folder
+from mmdet_mobilenext.work_folder import work_folder
 
 from .errors import FetchError
 from .resuming import PartialFile, ResumingDownloader

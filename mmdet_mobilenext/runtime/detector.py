@@ -21,6 +21,9 @@ from .spec import ModelSpec
 
 __all__ = ['Detector']
 
+# Each takes some 4 MB; thousands of them would fill the memory of the machine.
+_MOST_THREADS = max(256, os.cpu_count() or 1)
+
 ImageLike = np.ndarray | bytes | str | os.PathLike
 
 
@@ -64,6 +67,8 @@ class Detector:
             threads = available_cores()
         if threads < 1:
             raise ValueError(f'threads must be at least 1, but received {threads}')
+        if threads > _MOST_THREADS:
+            raise ValueError(f'threads must be at most {_MOST_THREADS}, but received {threads}')
         self.path, self.threads, self.max_pixels = os.fspath(path), threads, max_pixels
         if backend is None or isinstance(backend, str):
             self.backend = choose_backend(path, backend)

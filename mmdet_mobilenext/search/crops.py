@@ -23,7 +23,7 @@ from mmdet_mobilenext.datasets.checks import (
     VOCSource,
     check_sources,
 )
-from mmdet_mobilenext.datasets.work_folder import work_folder
+from mmdet_mobilenext.work_folder import work_folder
 
 __all__ = ['CROPS_VERSION', 'make_crops', 'square_around']
 

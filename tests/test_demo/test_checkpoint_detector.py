@@ -11,6 +11,7 @@ from mmdet.apis import inference_detector, init_detector
 
 from mmdet_mobilenext.checkpoints.strict import CheckpointKeyError
 from mmdet_mobilenext.datasets.generated_scenes import make_scene
+from mmdet_mobilenext.demo.errors import DemoError
 from mmdet_mobilenext.demo.load import load_detector
 from mmdet_mobilenext.engine.config import load_config
 from mmdet_mobilenext.engine.model_checks import build_model
@@ -69,3 +70,9 @@ def test_a_checkpoint_of_another_model_is_refused(checkpoint, tmp_path):
         load_detector(tmp_path / 'short.pth', config)
     with pytest.raises(FileNotFoundError):
         load_detector(tmp_path / 'none.pth', config)
+
+
+@pytest.mark.parametrize('device', ['nonsense', 'cuda:99', 'meta'])
+def test_a_device_that_is_not_there_is_refused_before_loading(device):
+    with pytest.raises(DemoError, match=f"device '{device}' cannot be used here: ."):
+        load_detector('not_looked_for.pth', 'not_looked_for.py', device=device)

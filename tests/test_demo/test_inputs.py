@@ -80,3 +80,16 @@ def test_nothing_is_named_outside_of_the_folder(tmp_path):
         with pytest.raises(DemoError, match='would be outside'):
             names.take(PurePath(name))
     assert names.take(PurePath('a.jpg')) == Path(tmp_path / 'out/a.jpg')
+
+
+@pytest.mark.parametrize('pattern', ['', '**/*.jpg'])
+def test_outputs_of_the_last_run_are_no_inputs(tmp_path, pattern):
+    out = tmp_path / 'work' / 'out'
+    out.mkdir(parents=True)
+    for path in (tmp_path / 'a.jpg', out / 'a.jpg'):
+        path.touch()
+    found = find_inputs([str(tmp_path / pattern)], out)
+    assert [path for path, _ in found.images] == [tmp_path / 'a.jpg']
+    assert found.others == 1
+    # asked for by its own name
+    assert [path for path, _ in find_inputs([str(out)], out).images] == [out / 'a.jpg']

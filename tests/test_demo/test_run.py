@@ -179,6 +179,21 @@ def test_outputs_do_not_replace_inputs_or_each_other(folder):
     assert not (folder.parent / 'out').exists()
 
 
+def test_a_folder_for_json_or_csv_is_refused_before_the_work(folder):
+    detector = FakeDetector()
+    for option in ('json_file', 'csv_file'):
+        with pytest.raises(DemoError, match='in is a folder: give the name of a file'):
+            start(folder, detector, **{option: folder})
+    assert not (folder.parent / 'out').exists()
+
+
+def test_records_that_cannot_take_their_place_leave_nothing(tmp_path):
+    (tmp_path / 'o.csv').mkdir()
+    with pytest.raises(OSError), CsvRecords(tmp_path / 'o.csv'):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ['o.csv']
+
+
 def test_streams_without_an_end_come_one_at_a_time(folder):
     with pytest.raises(DemoError, match=r'video0 and .*video1 have no end: give one at a time'):
         start(folder, inputs=['0', '1'])

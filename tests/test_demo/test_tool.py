@@ -94,3 +94,12 @@ def test_a_missing_package_is_one_line(files, tool, missing, extra):
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert missing in line and f"`pip install '.[{extra}]'`" in line
+
+
+def test_a_port_that_cannot_be_is_refused_by_name(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['web.py', 'nothing.onnx', '--port', '70000'])
+    monkeypatch.setenv('OMP_WAIT_POLICY', 'passive')  # the tool sets it; put back afterwards
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / 'tools' / 'web.py'), run_name='__main__')
+    assert ended.value.code == 2
+    assert '--port must be in 0..65535, but received 70000' in capsys.readouterr().err

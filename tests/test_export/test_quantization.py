@@ -309,13 +309,15 @@ def test_killed_run_leaves_no_file(data, tmp_path):
     command = [sys.executable, ROOT / 'tools/quantize.py', tmp_path / 'float.onnx', config, out]
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
     process = subprocess.Popen([*map(str, command)], env=environment)
-    while process.poll() is None and not out.parent.is_dir():
+    while process.poll() is None and not list(out.parent.glob('.int8.onnx.*/*')):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not out.exists()
+    assert process.returncode == -signal.SIGKILL
+    assert not out.exists() and list(out.parent.iterdir())
     done = subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f'wrote {out}' in done.stdout
+    assert list(out.parent.iterdir()) == [out]  # the next run clears up
     assert load_config(str(config)).model  # and the tool has changed nothing
     json.dumps(Detector(out).spec.provenance)

@@ -92,6 +92,12 @@ def test_thresholds(path):
         Detector(path, threads=0)
 
 
+def test_threads_that_would_fill_the_memory_are_refused_before_loading(path, monkeypatch):
+    monkeypatch.setattr('mmdet_mobilenext.runtime.detector.open_model', None)  # not reached
+    with pytest.raises(ValueError, match=r'threads must be at most \d+, but received 1000000'):
+        Detector(path, threads=1_000_000)
+
+
 @pytest.mark.parametrize(
     ('image', 'said'),
     [

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import cv2
 
-from mmdet_mobilenext.datasets.work_folder import work_folder
+from mmdet_mobilenext.work_folder import work_folder
 
 from ..errors import BenchmarkError
 

@@ -21,7 +21,7 @@ from mmdet_mobilenext.checkpoints.safe_loading import (
     load_safely,
 )
 from mmdet_mobilenext.checksum import sha256_of
-from mmdet_mobilenext.datasets.work_folder import work_folder
+from mmdet_mobilenext.work_folder import work_folder
 
 from .errors import WeightsError
 from .index import WeightsEntry

@@ -13,8 +13,8 @@ from pathlib import Path
 import pooch
 from filelock import FileLock, Timeout
 
-from mmdet_mobilenext.datasets.work_folder import work_folder
 from mmdet_mobilenext.fetching import FetchError, fetch_file
+from mmdet_mobilenext.work_folder import work_folder
 
 from .archives import VOC_ARCHIVES, VocArchive
 from .errors import VocDownloadError

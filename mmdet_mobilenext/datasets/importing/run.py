@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mmdet_mobilenext.datasets.work_folder import work_folder
+from mmdet_mobilenext.work_folder import work_folder
 
 from .arguments import check_options, check_out
 from .boxes import clean_boxes

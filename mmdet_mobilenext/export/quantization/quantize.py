@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -15,6 +14,7 @@ from mmengine.config import Config
 
 from mmdet_mobilenext.checksum import sha256_of
 from mmdet_mobilenext.runtime import Detector, ModelSpec
+from mmdet_mobilenext.work_folder import work_folder
 
 from ..errors import ExportError
 from ..export import check_target, put_in_place
@@ -106,10 +106,9 @@ def quantize(
             '--search chooses layers by their mAP, but the validation data of the config are its '
             'test data: give others with --cfg-options val_dataloader.dataset.ann_file=...'
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
-        work, target = Path(folder) / 'work', Path(folder) / 'out' / path.name
-        work.mkdir()
+    with work_folder(path) as folder:
+        work, target = folder / 'work', folder / 'out' / path.name
+        work.mkdir(parents=True)
         target.parent.mkdir()
         quantization = _quantization(file_format)(source, work, images, options)
 

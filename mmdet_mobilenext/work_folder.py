@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder beside the place where a set will be, to write it in before it is renamed."""
+"""A folder beside the place where something will be, to write it in before it is renamed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def work_folder(dest: Path) -> Iterator[Path]:
     What killed processes left behind beside ``dest`` is removed before.
 
     Args:
-        dest (Path): Folder that is going to be made.
+        dest (Path): Folder or file that is going to be made.
 
     Yields:
         Path: ``.{name of dest}.unfinished-{machine}-{process}``, which does not exist yet; its
