@@ -118,7 +118,7 @@ def exported_config(
     spec = Detector(path, backend, threads or 1).spec
     cfg = copy.deepcopy(cfg)
     for part in ('dataloader', 'evaluator', 'cfg'):
-        if f'{role}_{part}' not in cfg:
+        if cfg.get(f'{role}_{part}') is None:  # as configs without validation have it
             raise OptionError(f'the config has no {role}_{part}')
         cfg[f'test_{part}'] = copy.deepcopy(cfg[f'{role}_{part}'])
     if role == 'val':

@@ -354,6 +354,22 @@ def test_nothing_is_left(models):
     assert not list((ROOT / 'mmdet_mobilenext').rglob('*.pyi')), 'which Gradio writes'
 
 
+def test_the_server_ends_while_a_visitor_uploads(models):
+    before = set(threading.enumerate())
+    with socket.socket() as visitor, serve(models, port=free_port()) as url:
+        address = ('127.0.0.1', httpx.URL(url).port)
+        visitor.connect(address)
+        head = (
+            f'POST /gradio_api/upload HTTP/1.1\r\nHost: {address[0]}\r\nContent-Length: 9999\r\n'
+            'Content-Type: multipart/form-data; boundary=x\r\nExpect: 100-continue\r\n\r\n'
+        )
+        visitor.sendall(head.encode())
+        assert b' 100 ' in visitor.recv(100)  # the upload has begun
+        visitor.sendall(b'--x\r\n')
+        server = [t for t in set(threading.enumerate()) - before if '(run)' in t.name]
+    assert server and not any(thread.is_alive() for thread in server)
+
+
 @pytest.mark.slow
 def test_the_tool_needs_no_torch(tmp_path):
     make_exported(tmp_path / 'model.onnx')

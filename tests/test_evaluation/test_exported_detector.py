@@ -143,6 +143,8 @@ GENERATED = ('aeroplane', 'bicycle', 'boat', 'bottle', 'car', 'chair', 'person',
         (set_pipeline(_0=dict(to_float32=True)), ExportError, 'to_float32'),
         (set_pipeline(_0=dict(color_type='grayscale')), ExportError, 'color_type'),
         (lambda cfg: cfg.pop('test_evaluator'), OptionError, 'no test_evaluator'),
+        (lambda cfg: cfg.update(test_evaluator=None), OptionError, 'no test_evaluator'),
+        (lambda cfg: cfg.update(test_dataloader=None), OptionError, 'no test_dataloader'),
     ],
 )
 def test_data_and_pipeline_that_do_not_fit(small_onnx, cfg, change, error, told, tmp_path):

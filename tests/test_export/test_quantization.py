@@ -195,10 +195,13 @@ def test_search_finds_layers_to_keep(make_file, cfg, tmp_path):
 
 def test_search_does_not_choose_on_the_test_set(make_file, cfg, tmp_path):
     source = make_file()
-    cfg.val_dataloader = cfg.test_dataloader
+    cfg.val_dataloader = copy.deepcopy(cfg.test_dataloader)
     out = tmp_path / f'int8{source.suffix}'
-    with pytest.raises(ExportError, match='are its test data'):
-        quantize(source, cfg, out, QuantizationOptions(search=True))
+    for changes in (dict(), dict(indices=2), dict(filter_cfg=dict(min_size=2), test_mode=False)):
+        cfg.val_dataloader.dataset.update(changes)
+        with pytest.raises(ExportError, match='are its test data'):
+            quantize(source, cfg, out, QuantizationOptions(search=True))
+    cfg.val_dataloader = cfg.test_dataloader
     if source.suffix == '.onnx':
         done = quantize(source, cfg, out, QuantizationOptions(num_images=9))
         assert 'do not choose' in done.notes[0]

@@ -102,6 +102,8 @@ def serve(
             try:
                 yield page.local_url
             finally:
+                # no waiting for visitors: after 5 s Gradio would leave the server running
+                page.server.force_exit = True
                 page.close(verbose=False)
         finally:
             for name, value in before.items():

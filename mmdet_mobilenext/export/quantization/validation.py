@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from mmdet.registry import MODELS
 from mmengine.config import Config
@@ -23,6 +24,8 @@ from ..errors import ExportError
 
 __all__ = ['Validation']
 
+_ONLY_READING = ('filter_cfg', 'indices', 'pipeline', 'test_mode')
+
 
 class Validation:
     """mAP of exported files on ``val_dataloader`` with ``val_evaluator``, as ``tools/test.py`` has
@@ -37,13 +40,13 @@ class Validation:
             together, see :func:`~mmdet_mobilenext.engine.test_exported.exported_config`.
 
     Attributes:
-        is_test_set (bool): Whether the config validates on its test data, on which nothing may be
-            chosen.
+        is_test_set (bool): Whether the config validates on its test data, or on some of them, on
+            which nothing may be chosen.
     """
 
     def __init__(self, cfg: Config, path: str | os.PathLike) -> None:
         sets = [(cfg.get(f'{role}_dataloader') or {}).get('dataset') for role in ('val', 'test')]
-        self.is_test_set = sets[0] == sets[1]
+        self.is_test_set = _images_of(sets[0]) == _images_of(sets[1])
         run, self.notes = exported_config(cfg, path, role='val')
         check_dataset_cfgs(run, roles=('test',)).raise_if_bad()
         init_default_scope(run.get('default_scope', 'mmdet'))
@@ -86,3 +89,12 @@ class Validation:
                 f'val_evaluator of the config gives {", ".join(metrics)}, but no mAP to compare'
             )
         return 100 * float(metrics[key])
+
+
+def _images_of(node: Any) -> Any:
+    """What of a data set tells its images: not how they are read, and not how many of them."""
+    if isinstance(node, Mapping):
+        return {k: _images_of(v) for k, v in node.items() if k not in _ONLY_READING}
+    if isinstance(node, (list, tuple)):
+        return [_images_of(value) for value in node]
+    return node
