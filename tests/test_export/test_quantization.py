@@ -184,6 +184,14 @@ def test_layers_that_are_kept_are_in_float(make_file, cfg, tmp_path):
         assert in_float == NAMES[:2]
 
 
+def test_all_layers_in_float_is_refused(make_file, cfg, tmp_path):
+    source = make_file()
+    options = QuantizationOptions(num_images=2, keep_float=['backbone*', 'head*'])
+    with pytest.raises(ExportError, match=r'--keep-float backbone\* head\* keeps all 4 convolut'):
+        quantize(source, cfg, tmp_path / f'int8{source.suffix}', options)
+    assert leftovers(tmp_path) == []
+
+
 def test_search_finds_layers_to_keep(make_file, cfg, tmp_path):
     source = make_file(trap=3000.0)
     out = tmp_path / f'int8{source.suffix}'

@@ -111,6 +111,11 @@ def quantize(
         work.mkdir(parents=True)
         target.parent.mkdir()
         quantization = _quantization(file_format)(source, work, images, options)
+        if len(quantization.kept) == len(quantization.convolutions):
+            raise ExportError(
+                f'--keep-float {" ".join(options.keep_float)} keeps all '
+                f'{len(quantization.kept)} convolutions in float: there is nothing to quantise'
+            )
 
         def measure(file: Path) -> float:
             return validation(Detector(file, threads=validation.threads))
