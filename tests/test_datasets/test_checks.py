@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
+from problems import only_problem
 
 from mmdet_mobilenext.datasets.checks import (
     VOC_CLASSES,
@@ -91,18 +92,6 @@ class VOCFolder:
 @pytest.fixture
 def voc(tmp_path):
     return VOCFolder(tmp_path / 'VOCdevkit')
-
-
-def only_problem(report, kind):
-    """The one problem of a report, whose error message has to name file, value and remedy."""
-    assert report.num_problems == {kind: 1}
-    [problem] = report.problems
-    assert problem.path and problem.detail and problem.hint
-    with pytest.raises(DataCheckError) as caught:
-        report.raise_if_bad()
-    for part in (problem.path, problem.detail, problem.hint, f'{kind}: 1', 'tools/check_voc.py'):
-        assert part in str(caught.value)
-    return problem
 
 
 class TestGoodData:

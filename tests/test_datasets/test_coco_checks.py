@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
+from problems import only_problem
 
 from mmdet_mobilenext.datasets.checks import (
     COCO_CLASSES,
@@ -108,18 +109,6 @@ class CocoFolder:
 @pytest.fixture
 def folder(tmp_path):
     return CocoFolder(tmp_path / 'coco')
-
-
-def only_problem(report, kind):
-    """The one problem of a report, whose error message has to name file, value and remedy."""
-    assert report.num_problems == {kind: 1}, str(report)
-    [problem] = report.problems
-    assert problem.path and problem.detail and problem.hint
-    with pytest.raises(DataCheckError) as caught:
-        report.raise_if_bad()
-    for part in (problem.path, problem.detail, problem.hint, f'{kind}: 1', 'tools/check_voc.py'):
-        assert part in str(caught.value)
-    return problem
 
 
 class TestGoodData:

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import os.path as osp
-import random
 
 from .coco_annotations import check_annotations, check_categories, check_images_list
 from .coco_files import check_coco_places, check_image_files, read_coco_ends, read_coco_json
 from .coco_source import CocoSource
 from .hints import COCO_HINTS
-from .images import check_images
+from .images import check_images, choose_images
 from .report import CheckReport
 from .values import unsafe_path
 from .voc import check_options
@@ -96,10 +95,7 @@ def check_coco(
         check_annotations(annotations, images, names, source, unknown_classes, report)
     there = check_image_files(source, report)
     chosen = [name for name in report.ids if name in there]
-    if decode == 'none':
-        chosen = []
-    elif decode == 'sample' and len(chosen) > sample_size:
-        chosen = sorted(random.Random(seed).sample(chosen, sample_size))
+    chosen = choose_images(chosen, decode, sample_size, seed)
     paths = [source.image(name) for name in chosen]
     check_images(paths, [sizes.get(name) for name in chosen], report, progress, 'json')
     return report
@@ -113,8 +109,7 @@ def _check_ends(source: CocoSource, report: CheckReport, sample_size: int, seed:
         if wrong:
             report.add('bad_image_entry', source.ann_file, f'{show(name)}: file_name {wrong}')
     names = [name for name, wrong in reasons.items() if not wrong]
-    if len(names) > sample_size:
-        names = sorted(random.Random(seed).sample(names, sample_size))
+    names = choose_images(names, 'sample', sample_size, seed)
     report.ids = tuple(names)
     report.images = len(names)
     if categories is not None:

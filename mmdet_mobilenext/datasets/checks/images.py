@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import random
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,16 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from .report import CheckReport
 from .wording import show
 
-__all__ = ['check_images']
+__all__ = ['check_images', 'choose_images']
+
+
+def choose_images(names: Sequence[str], decode: str, sample_size: int, seed: int) -> list[str]:
+    """Choose the images to decode: none, all, or of many a sample, in the order of their names."""
+    if decode == 'none':
+        return []
+    if decode == 'sample' and len(names) > sample_size:
+        return sorted(random.Random(seed).sample(names, sample_size))
+    return list(names)
 
 
 def check_images(

@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import os.path as osp
-import random
 
 from .annotations import Counts, check_xml, conclude_counts
 from .files import check_ids, check_listed, check_places
-from .images import check_images
+from .images import check_images, choose_images
 from .report import CheckReport, DataCheckError
 from .sources import VOCSource
 
@@ -97,11 +96,8 @@ def check_voc(
             sizes[img_id] = check_xml(path, source.classes, unknown_classes, report, counts)
     conclude_counts(source, report, counts)
 
-    chosen = [img_id for img_id in report.ids if img_id in images]
-    if decode == 'none':
-        chosen = []
-    elif decode == 'sample' and len(chosen) > sample_size:
-        chosen = sorted(random.Random(seed).sample(chosen, sample_size))
+    there = [img_id for img_id in report.ids if img_id in images]
+    chosen = choose_images(there, decode, sample_size, seed)
     paths = [osp.join(source.img_dir, f'{img_id}.jpg') for img_id in chosen]
     check_images(paths, [sizes.get(img_id) for img_id in chosen], report, progress)
     return report
