@@ -81,10 +81,9 @@ def find_inputs(names: Sequence[str], out_dir: str | os.PathLike | None = None) 
         path = Path(name)
         if path.is_dir():
             files = [(file, file.relative_to(path)) for file in sorted(_below(path))]
+            output = _output_below(path, out_dir)
             known = [
-                pair
-                for pair in files
-                if _is_known(pair[0]) and not _is_output(pair[0], path, out_dir)
+                pair for pair in files if _is_known(pair[0]) and not _is_inside(pair[0], output)
             ]
             others += len(files) - len(known)
             if not known:
@@ -93,11 +92,11 @@ def find_inputs(names: Sequence[str], out_dir: str | os.PathLike | None = None) 
             known = [(path, PurePath(path.name))]
         else:
             matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
-            root = _fixed_part(path)
+            output = _output_below(_fixed_part(path), out_dir)
             known = [
                 (match, PurePath(match.name))
                 for match in matches
-                if _is_known(match) and not _is_output(match, root, out_dir)
+                if _is_known(match) and not _is_inside(match, output)
             ]
             others += len(matches) - len(known)
             if not known:
@@ -141,15 +140,16 @@ def _fixed_part(pattern: Path) -> Path:
     return Path(*parts)
 
 
-def _is_output(path: Path, searched: Path, out_dir: str | os.PathLike | None) -> bool:
-    """Whether a file lies in the output folder, and that below the folder that is searched."""
+def _output_below(searched: Path, out_dir: str | os.PathLike | None) -> Path | None:
+    """The real output folder if it lies below the folder that is searched."""
     if out_dir is None:
-        return False
+        return None
     out = Path(os.path.realpath(out_dir))
-    return (
-        Path(os.path.realpath(searched)) in out.parents
-        and out in Path(os.path.realpath(path)).parents
-    )
+    return out if Path(os.path.realpath(searched)) in out.parents else None
+
+
+def _is_inside(path: Path, folder: Path | None) -> bool:
+    return folder is not None and folder in Path(os.path.realpath(path)).parents
 
 
 def _stream_file(source: VideoSource) -> str:
